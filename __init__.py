@@ -1,0 +1,1 @@
+"""snn-compile: the deployment compiler for pruned spiking networks."""

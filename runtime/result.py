@@ -1,0 +1,70 @@
+"""What a run gives back, whatever backend computed it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Every step of one population, in the local steps of its window.
+
+    Attributes:
+        spikes: (samples, steps, size) uint8.
+        u, v: (samples, steps, size) int32, after the step's update.
+    """
+
+    spikes: NDArray[np.uint8]
+    u: NDArray[np.int32]
+    v: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """Events of a whole run, summed over samples and steps.
+
+    Attributes:
+        samples, steps: how many, steps per sample.
+        spikes: per population and input, (size,) int64 spikes sent (for an input: steps with a payload above 0).
+        synops: synaptic operations: one per synapse on the chip that a spike reaches.
+        active_updates: neuron updates in which u, v, bias or input was not zero; None where it is not counted.
+    """
+
+    samples: int
+    steps: int
+    spikes: Mapping[str, Counts]
+    synops: int
+    active_updates: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """Spike counts of the output neurons, predictions, activity, and traces where they were asked for.
+
+    Attributes:
+        counts: (samples, outputs) int32, the output populations one after the other.
+        seconds: wall time of the run without loading.
+    """
+
+    backend: str
+    counts: NDArray[np.int32]
+    activity: Activity
+    seconds: float
+    traces: Mapping[str, Trace] = field(default_factory=dict)
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        """(samples,) the output with most spikes; the first of equals."""
+        return self.counts.argmax(axis=1)
+
+    @property
+    def output_spikes_sha256(self) -> str:
+        """Over the int32 counts, samples × outputs, C order, little-endian."""
+        return hashlib.sha256(np.ascontiguousarray(self.counts, "<i4").tobytes()).hexdigest()
