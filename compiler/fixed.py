@@ -3,7 +3,7 @@
 Each population has a window of `steps` local steps; it begins `offset` steps after that of the first layer. In its
 local step j, with ``tz(x, s) = sign(x) (|x| >> s)``::
 
-    a = sum over projections: (sum of w * s[source, arriving at j]) << exponent   (>> floors, for a negative exponent)
+    a = sum over projections and delays: (sum of w * s[source, arriving at j]) << exponent
     u = tz(u (4095 - du), 12) + (a << 6)
     v = clip(tz(v (4096 - dv), 12) + u + (bias_mant << bias_exp), -(2^23 - 1), 2^23 - 1)
     s = v > (vth << 6);   v = 0 where s;   u = v = 0 before the window begins
@@ -12,7 +12,10 @@ A spike of local step i arrives at ``j = i + lag``, ``lag = offset(source) + 1 +
 the offset -1. Nothing arrives from before the window or from the sample before. A *host* projection is computed
 outside the chip, once per sample: ``bias_mant += (sum of w * value) >> -exponent``.
 
-Source: the fixed-point models of lava-nc 0.10.0 (LIF, LIFReset, Sparse).
+A negative exponent shifts right and floors, once per projection, delay and neuron: Lava shifts what leaves a
+projection in one step before it waits for its delay.
+
+Source: the fixed-point models of lava-nc 0.10.0 (LIF, LIFReset, Sparse, DelaySparse).
 """
 
 from __future__ import annotations
@@ -161,6 +164,8 @@ class FixedNetwork:
             sizes = (self.by_name[p.source].size, self.by_name[p.target].size)
             if (p.synapses.n_source, p.synapses.n_target) != sizes:
                 raise NetworkError(label, f"does not match its populations of {sizes} neurons", "correct the network")
+            if not len(p.synapses):
+                raise NetworkError(label, "has no synapse", "leave it out")
             if p.synapses.weights.dtype != np.int16:
                 raise NetworkError(label, f"has {p.synapses.weights.dtype} weights, int16 is needed", "quantise it")
             if p.host and (p.source not in {q.name for q in self.inputs} or p.exponent > 0):

@@ -421,9 +421,7 @@ class Network:
             waiting = [node for node in waiting if node.name not in shapes]
         for source, target in self.edges:
             got = self.by_name[target].output_shape(shapes[source])
-            _check(
-                got == shapes[target], target, f"gets the shapes {shapes[target]} and {got}, they must be the same"
-            )
+            _check(got == shapes[target], target, f"gets the shapes {shapes[target]} and {got}, they must be the same")
         return shapes
 
     def dump(self) -> str:

@@ -16,10 +16,16 @@ from .synapses import Synapses
 
 @dataclass(frozen=True, eq=False)
 class SparseInput:
-    """An input population; `moments` are mean and variance of its value / max_value, (2, size), or None."""
+    """An input population.
+
+    Attributes:
+        moments: mean and variance of value / max_value on the calibration samples, (2, size), or None.
+        activity: (size,) share of the steps in which it sends a packet, measured there, or None.
+    """
 
     node: Input
     moments: FloatArray | None = None
+    activity: FloatArray | None = None
 
     @property
     def name(self) -> str:
@@ -74,13 +80,11 @@ class SparseProjection:
 
 @dataclass(frozen=True)
 class Census:
-    """How many weights and unrolled synapses a layer was built with, survived training, and reached the chip."""
+    """Unrolled synapses of a folded layer: all that it could have, and those whose weight survived training."""
 
     layer: str
-    weights: int
-    weights_surviving: int
     synapses: int
-    synapses_surviving: int
+    surviving: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,7 +45,7 @@ class Synapses:
         assert self.targets.shape == self.weights.shape == self.delays.shape == (count,)
         if count:
             assert bool((np.diff(self.indptr) >= 0).all())
-            assert 0 <= self.targets.min() and self.targets.max() < self.n_target
+            assert self.targets.min() >= 0 and self.targets.max() < self.n_target
             rising = np.diff(self.targets) > 0
             starts = self.indptr[1:-1]
             rising[starts[(starts > 0) & (starts < count)] - 1] = True

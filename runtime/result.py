@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compiler.fixed import FixedNetwork
+
 Counts = NDArray[np.int64]
 
 
@@ -68,3 +70,8 @@ class RunResult:
     def output_spikes_sha256(self) -> str:
         """Over the int32 counts, samples × outputs, C order, little-endian."""
         return hashlib.sha256(np.ascontiguousarray(self.counts, "<i4").tobytes()).hexdigest()
+
+
+def count_synops(network: FixedNetwork, spikes: Mapping[str, Counts]) -> int:
+    """Synaptic operations on the chip: each spike times the length of its fan-out list."""
+    return sum(int(q.synapses.fan_out @ spikes[q.source]) for q in network.projections if not q.host)

@@ -1,0 +1,348 @@
+"""The four commands: snn-train, snn-compile, snn-run, snn-report. The only place that knows all rooms.
+
+Heavy modules are imported inside the commands, so that ``--help`` answers at once. Exit code 0: done; 1: the input or
+the network is at fault (one sentence on standard error); 2: wrong usage.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from .errors import DataError, ModelFileError, SnnCompileError
+
+if TYPE_CHECKING:
+    from .compiler.fixed import FixedNetwork
+    from .compiler.program import Program
+    from .compiler.report import Report
+    from .frontend.data import DataSet
+    from .runtime.result import RunResult
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+JsonOut = Annotated[Optional[Path], typer.Option("--json", help="Write the result as JSON, for programs.")]
+
+
+class Backend(str, Enum):
+    """Where a program runs."""
+
+    engine = "engine"
+    lava = "lava"
+
+
+class Method(str, Enum):
+    """How connections are pruned in training."""
+
+    grad_r = "grad-r"
+    dense = "dense"
+
+
+class Reset(str, Enum):
+    """What a spike does to the membrane."""
+
+    hard = "hard"
+    soft = "soft"
+
+
+class Encoding(str, Enum):
+    """How a pixel enters the network."""
+
+    graded = "graded"
+    rate = "rate"
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+
+
+def _command(function: Callable[..., None]) -> Callable[[], None]:
+    """The entry point of one command: errors become one sentence and an exit code."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except KeyboardInterrupt:
+            _fail("interrupted; nothing was written")
+            raise typer.Exit(130) from None
+        except (SnnCompileError, OSError, MemoryError) as error:
+            if kwargs.get("debug"):
+                raise
+            _fail(_sentence(error))
+            raise typer.Exit(1) from None
+
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(guarded)
+    return lambda: app()
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'file'}: {error.strerror}; check the path, its rights and the space left"
+    if isinstance(error, MemoryError):
+        return "the network does not fit into this machine's memory; prune more, or use a larger machine"
+    return str(error)
+
+
+@contextlib.contextmanager
+def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error; quiet where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _writable(*paths: Path | None) -> None:
+    """Finds out before the work that a result could not be written."""
+    for path in paths:
+        if path is None:
+            continue
+        folder = path.absolute().parent
+        if path.is_dir():
+            raise DataError(str(path), "is a folder, a file is needed", "give a file's name")
+        if not folder.is_dir():
+            raise DataError(str(path), f"cannot be written, the folder {folder} is not there", "make the folder first")
+        if not os.access(folder, os.W_OK):
+            raise DataError(str(path), f"cannot be written, {folder} is read-only", "choose another folder")
+
+
+def _typed(name: str) -> str:
+    return shlex.join([name, *sys.argv[1:]])
+
+
+def _train(
+    data: Annotated[str, typer.Option(help="Data set: digits.")] = "digits",
+    method: Annotated[Method, typer.Option(help="How connections are pruned.")] = Method.grad_r,
+    density: Annotated[float, typer.Option(help="Share of the weights that shall survive.")] = 0.1,
+    epochs: Annotated[int, typer.Option(help="Passes over the training samples.")] = 100,
+    seed: Annotated[int, typer.Option(help="Decides weights, order and split.")] = 0,
+    out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("model.pt"),
+    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers, with commas.")] = "256",
+    steps: Annotated[int, typer.Option(help="T, steps per sample.")] = 8,
+    tau: Annotated[float, typer.Option(help="Time constant of the membrane, in steps.")] = 2.0,
+    threshold: Annotated[float, typer.Option(help="Membrane at which a neuron spikes.")] = 1.0,
+    reset: Annotated[Reset, typer.Option(help="hard: to 0; soft: minus the threshold.")] = Reset.hard,
+    encoding: Annotated[Encoding, typer.Option(help="How a pixel enters.")] = Encoding.graded,
+    batch: Annotated[int, typer.Option(help="Samples per step of the optimiser.")] = 64,
+    lr: Annotated[float, typer.Option(help="Learning rate at the start.")] = 5e-3,
+    alpha: Annotated[
+        Optional[float], typer.Option(help="Strength of Grad R's prior, constant; steered to the density if absent.")
+    ] = None,
+    validation: Annotated[float, typer.Option(help="Share of the training samples for validation.")] = 0.1,
+    debug: Debug = False,
+) -> None:
+    """Train a spiking network and prune it while it trains."""
+    from .frontend.options import TrainOptions
+
+    sizes = _sizes(hidden)
+    options = TrainOptions(
+        data=data, method=method.value, density=density, epochs=epochs, seed=seed, out=out, hidden=sizes, steps=steps,
+        tau=tau, threshold=threshold, reset=reset.value, encoding=encoding.value, batch=batch, lr=lr, alpha=alpha,
+        validation=validation,
+    )  # fmt: skip
+    _writable(out)
+    try:
+        from .frontend.trainer import train as run_training
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise DataError(
+            "snn-train", "needs PyTorch, which is not installed", "install it with pip install 'snn-compile[train]'"
+        ) from error
+    from .frontend.data import load as load_data
+    from .frontend.progress import training_bar
+
+    load_data(data)
+    with training_bar(epochs) as progress:
+        result = run_training(options, progress)
+    print(f"wrote {result.out}: {result.connectivity:.2%} of the weights, best epoch {result.best_epoch}")
+    print(f"test accuracy  {result.test_accuracy:.2%} in PyTorch's float")
+    _print_chip_accuracy(result.network, load_data(data))
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(size) for size in text.split(",") if size.strip())
+    except ValueError:
+        raise DataError("--hidden", f"is {text!r}", "give sizes with commas, such as 256,128") from None
+
+
+def _print_chip_accuracy(network: Any, data: DataSet) -> None:
+    """What the trained network gives in the integers of loihi2, where it can go there."""
+    from .compiler.pipeline import compile_network
+    from .frontend.chip_exact import forward
+    from .hw_targets import chip as chips
+
+    try:
+        compiled = compile_network(network, chips.load("loihi2"))
+    except SnnCompileError as error:
+        print(f"not for loihi2: {error}")
+        return
+    result = forward(compiled.network, data.test_samples)
+    print(f"               {_accuracy(result, data):.2%} in the integers of loihi2")
+
+
+def _accuracy(result: RunResult, data: DataSet) -> float:
+    return float((result.predictions == data.test_labels[: len(result.counts)]).mean())
+
+
+def _compile(
+    model: Annotated[Optional[Path], typer.Argument(help="A checkpoint of snn-train.")] = None,
+    target: Annotated[Optional[str], typer.Option(help="The chip, such as loihi2.")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="The program to write; MODEL.snnc if absent.")] = None,
+    report: Annotated[Optional[Path], typer.Option(help="Write the report as one HTML page.")] = None,
+    json: JsonOut = None,
+    board: Annotated[Optional[str], typer.Option(help="The board; the target's largest if absent.")] = None,
+    list_targets: Annotated[bool, typer.Option("--list-targets", help="Show the targets and their limits.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Compile a trained network into the synapse tables of a chip."""
+    if list_targets:
+        _list_targets()
+        return
+    if model is None or target is None:
+        raise typer.BadParameter("give a model and --target, or --list-targets")
+    out = out or model.with_suffix(".snnc")
+    if model.exists() and out.absolute() == model.absolute():
+        raise DataError(str(out), "is the model itself", "give another name with --out")
+    _writable(out, report, json)
+    from .compiler import file, render
+    from .compiler.pipeline import compile_network
+    from .compiler.report import to_json, write_atomically
+    from .frontend.readers import read_model
+    from .hw_targets import chip as chips
+
+    chip = chips.load(target)
+    network = read_model(model)
+    source = {"model": model.name, "model_sha256": _sha256(model), "command": _typed("snn-compile")}
+    with _bar("compiling") as progress:
+        compiled = compile_network(
+            network, chip, board=board, source=source, progress=lambda stage, done, total: progress(done, total)
+        )
+    file.save(compiled.program, out)
+    if report is not None:
+        write_atomically(report, render.html(compiled.report).encode())
+    if json is not None:
+        write_atomically(json, to_json(compiled.report))
+    render.show(render.terminal(compiled.report))
+    print(f"\nwrote {out}" + (f" and {report}" if report else ""))
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelFileError(str(path), f"cannot be read ({error.strerror})", "check the path") from error
+
+
+def _list_targets() -> None:
+    from .hw_targets import chip as chips
+
+    for name in chips.names():
+        chip = chips.load(name)
+        boards = ", ".join(f"{board} {count}" for board, (count, _) in chip.boards.items())
+        print(
+            f"{name:8} {chip.title}: {chip.cores_per_chip} cores of {chip.neurons_per_core} neurons and "
+            f"{chip.synapse_words * 8 // 1024} KB of synapses; {'graded' if chip.graded else 'binary'} spikes; "
+            f"chips per board: {boards}"
+        )
+
+
+def _run(
+    program: Annotated[Path, typer.Argument(help="A program of snn-compile.")],
+    backend: Annotated[Backend, typer.Option(help="Where it runs.")] = Backend.engine,
+    data: Annotated[str, typer.Option(help="Data set whose test part is run.")] = "digits",
+    limit: Annotated[Optional[int], typer.Option(help="Run the first samples only.", min=1)] = None,
+    json: JsonOut = None,
+    debug: Debug = False,
+) -> None:
+    """Run a compiled program over a data set, from its tables."""
+    _writable(json)
+    from .compiler import file, render
+    from .compiler.decode import decode
+    from .compiler.report import to_json, write_atomically
+    from .frontend.data import load as load_data
+    from .runtime.evaluate import counted_events, evaluate, summary
+
+    loaded = file.load(program)
+    network = decode(loaded)
+    dataset = load_data(data)
+    _check_input(network, dataset)
+    samples = dataset.test_samples[:limit]
+    with _bar(backend.value) as progress:
+        result, agrees = evaluate(network, samples, backend.value, progress)
+    energy = counted_events(loaded, network, result)
+    print(_accuracies(loaded, result, dataset, agrees))
+    render.show(render.energy_table(energy))
+    if json is not None:
+        write_atomically(json, to_json(summary(result, dataset.test_labels[: len(samples)], energy)))
+
+
+def _check_input(network: FixedNetwork, data: DataSet) -> None:
+    source = network.inputs[0]
+    size = int(data.test_samples[0].size)
+    if size != source.size or data.max_value != source.max_value:
+        raise DataError(
+            data.name,
+            f"has samples of {size} values 0 to {data.max_value}, the network takes {source.size} of 0 to "
+            f"{source.max_value}",
+            "choose the data set that the network was trained on",
+            value=size,
+            limit=source.size,
+        )
+
+
+def _accuracies(program: Program, result: RunResult, data: DataSet, agrees: bool) -> str:
+    training = program.manifest.get("report", {}).get("training", {})
+    trained = training.get("test_accuracy")
+    known = training.get("data") == data.name and isinstance(trained, float)
+    seconds = f"{result.seconds:.2f} s" if result.seconds < 100 else f"{result.seconds:.0f} s"
+    lines = [f"{len(result.counts)} test samples of {data.name}, {result.activity.steps} steps each, {seconds}"]
+    if known:
+        lines.append(f"accuracy  {trained:.2%} in PyTorch's float (from the checkpoint, all test samples)")
+    lines.append(f"accuracy  {_accuracy(result, data):.2%} in {result.backend}")
+    if agrees:
+        lines.append(f"accuracy  {_accuracy(result, data):.2%} in engine: every spike count equal to {result.backend}'s")
+    lines.append(f"output spikes sha256 {result.output_spikes_sha256}")
+    return "\n".join(lines)
+
+
+def _report(
+    program: Annotated[Path, typer.Argument(help="A program of snn-compile.")],
+    html: Annotated[Optional[Path], typer.Option(help="Write the report as one HTML page.")] = None,
+    json: JsonOut = None,
+    csv: Annotated[Optional[Path], typer.Option(help="Write the cores as CSV.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Show what a compiled program costs."""
+    _writable(html, json, csv)
+    from .compiler import file, render
+    from .compiler.report import read_report, to_json, write_atomically
+
+    report: Report = read_report(file.load(program), str(program))
+    contents = {html: lambda: render.html(report).encode(), json: lambda: to_json(report)}
+    contents[csv] = lambda: render.to_csv(report).encode()
+    for path, content in contents.items():
+        if path is not None:
+            write_atomically(path, content())
+    render.show(render.terminal(report))
+
+
+train = _command(_train)
+compile_ = _command(_compile)
+run = _command(_run)
+report = _command(_report)

@@ -1,0 +1,163 @@
+"""`decode`: the tables of a `Program` back into the `FixedNetwork` that they were made from, following the routing."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ProgramFileError, SnnCompileError
+from ..hw_targets import codec
+from .fixed import FixedNetwork, FixedPopulation, FixedProjection
+from .netlist import Ints
+from .program import CoreTables, Program
+from .synapses import Synapses
+
+WAY_OUT = "compile the model again"
+
+
+def decode(program: Program) -> FixedNetwork:
+    """The network that the tables describe, whatever compiled them.
+
+    Raises:
+        ProgramFileError: tables that contradict each other.
+    """
+    layout = _Layout(program)
+    columns = [_read_core(program, layout, core) for core in range(len(program.cores))]
+    source, target, weight, delay, exponent = (np.concatenate(column) for column in zip(*columns, strict=True))
+    populations = _populations(program, layout)
+    projections = []
+    try:
+        row = (layout.row(source) * len(layout.names) + layout.row(target)).astype(np.int64)
+        pairs = {(layout.index[s], layout.index[t]) for s, t in program.projections}
+        for pair in np.unique(row).tolist():
+            _require(divmod(pair, len(layout.names)) in pairs, "its lists connect populations that no projection joins")
+        hosts = {(h.source, h.target): h for h in program.hosts}
+        for s, t in program.projections:
+            if (s, t) in hosts:
+                host = hosts[s, t]
+                projections.append(FixedProjection(s, t, host.synapses, -host.shift, host=True))
+                continue
+            mine = np.flatnonzero(row == layout.index[s] * len(layout.names) + layout.index[t])
+            _require(len(mine) > 0, f"the projection {s} -> {t} has no synapse in its tables")
+            scale = np.unique(exponent[mine])
+            _require(len(scale) == 1, f"the projection {s} -> {t} has {len(scale)} exponents in its tables")
+            synapses = Synapses.from_triples(
+                layout.size[s],
+                layout.size[t],
+                source[mine] - layout.base[s],
+                target[mine] - layout.base[t],
+                weight[mine].astype(np.int16),
+                delay[mine].astype(np.uint8),
+            )
+            projections.append(FixedProjection(s, t, synapses, int(scale[0])))
+        inputs = tuple(tables.source for tables in program.inputs)
+        return FixedNetwork(inputs, populations, tuple(projections), program.outputs, program.steps)
+    except AssertionError as error:
+        raise _fault("its synapses contradict each other") from error
+    except SnnCompileError as error:
+        raise _fault(str(error)) from error
+
+
+def _fault(problem: str) -> ProgramFileError:
+    return ProgramFileError("program", problem, WAY_OUT)
+
+
+def _require(condition: bool, problem: str) -> None:
+    if not condition:
+        raise _fault(problem)
+
+
+class _Layout:
+    """Numbers of neurons and inputs, and the packets that each core receives."""
+
+    def __init__(self, program: Program) -> None:
+        sizes = [p.size for p in program.populations] + [t.source.size for t in program.inputs]
+        self.names = [p.name for p in program.populations] + [t.source.name for t in program.inputs]
+        _require(len(set(self.names)) == len(self.names), "two populations have the same name")
+        self.bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self.index = {name: i for i, name in enumerate(self.names)}
+        self.base = dict(zip(self.names, self.bounds.tolist(), strict=False))
+        self.size = dict(zip(self.names, sizes, strict=True))
+        self.neurons = sum(p.size for p in program.populations)
+        for name in (*program.outputs, *(n for pair in program.projections for n in pair)):
+            _require(name in self.index, f"it names a population {name!r} that is not there")
+        standing = np.concatenate([core.neurons for core in program.cores]).astype(np.int64)
+        _require(
+            len(standing) == self.neurons and bool((np.sort(standing) == np.arange(self.neurons)).all()),
+            "its neurons do not stand on exactly one core each",
+        )
+        self.routes = self._routes(program)
+
+    def row(self, sources: Ints) -> Ints:
+        return np.asarray(np.searchsorted(self.bounds, sources, side="right") - 1)
+
+    def _routes(self, program: Program) -> Ints:
+        """(3, packets) source, core, input axon, sorted by core and axon."""
+        parts = []
+        tables = [(core.neurons, core.out_start, core.out_core, core.out_axon) for core in program.cores]
+        for entry in program.inputs:
+            numbers = np.arange(entry.source.size) + self.base[entry.source.name]
+            tables.append((numbers.astype(np.uint32), entry.out_start, entry.out_core, entry.out_axon))
+        for numbers, start, core, axon in tables:
+            count = np.diff(start.astype(np.int64))
+            whole = len(count) == len(numbers) and (count >= 0).all() and int(start[0]) == 0
+            _require(bool(whole) and int(start[-1]) == len(core) == len(axon), "its output axons have broken starts")
+            parts.append(np.stack([np.repeat(numbers.astype(np.int64), count), core.astype(np.int64), axon]))
+        routes = np.concatenate(parts, axis=1).astype(np.int64)
+        lists = np.array([len(core.axon_start) for core in program.cores])
+        inside = routes[1] < len(lists)
+        _require(bool(inside.all()), "an output axon leads to a core that is not there")
+        _require(bool((routes[2] < lists[routes[1]]).all()), "an output axon leads to an input axon that is not there")
+        return routes[:, np.lexsort((routes[2], routes[1]))]
+
+
+def _read_core(program: Program, layout: _Layout, number: int) -> tuple[Ints, ...]:
+    """(source, target, weight, delay, exponent) of all synapses of a core: each packet delivers its axon's list."""
+    core = program.cores[number]
+    try:
+        entries = codec.read(core.words, core.axon_start, core.axon_words, core.formats, len(core.neurons))
+    except ValueError as error:
+        raise _fault(f"core {number}: {error}") from error
+    begin, end = np.searchsorted(layout.routes[1], [number, number + 1])
+    source, _, axon = layout.routes[:, begin:end]
+    first = np.searchsorted(entries.axon, np.arange(len(core.axon_start) + 1))
+    count = (first[1:] - first[:-1])[axon]
+    _require(len(np.unique(axon)) == len(core.axon_start), f"core {number}: an input axon has no source")
+    rows = np.repeat(first[axon] - np.cumsum(count) + count, count) + np.arange(int(count.sum()))
+    target = core.neurons.astype(np.int64)[entries.compartment[rows]]
+    return np.repeat(source, count), target, entries.weight[rows], entries.delay[rows], entries.exponent[rows]
+
+
+def _populations(program: Program, layout: _Layout) -> tuple[FixedPopulation, ...]:
+    constants = np.full((layout.neurons, 5), -2, np.int64)
+    for core in program.cores:
+        constants[core.neurons] = _configuration(core)
+    populations = []
+    for header in program.populations:
+        begin = layout.base[header.name]
+        own = constants[begin : begin + header.size]
+        _require(
+            header.size > 0 and bool((own[:, :3] == own[0, :3]).all()),
+            f"the neurons of {header.name} differ in their decays or threshold",
+        )
+        du, dv, vth = own[0, :3].tolist()
+        _require(len(header.origin) == header.size, f"{header.name} does not name the origin of each neuron")
+        try:
+            population = FixedPopulation(
+                header.name, header.shape, header.origin, du, dv, vth, own[:, 3], own[:, 4], header.offset
+            )
+        except SnnCompileError as error:
+            raise _fault(str(error)) from error
+        populations.append(population)
+    return tuple(populations)
+
+
+def _configuration(core: CoreTables) -> NDArray[np.int64]:
+    """(compartments, 5): du, dv, vth, bias mantissa, bias exponent."""
+    packed = core.configuration.astype(np.int64)
+    profile = packed >> 16
+    whole = len(packed) == len(core.neurons) and bool((profile < len(core.profiles)).all())
+    _require(whole and core.profiles.shape[1:] == (3,), "a compartment names a profile that is not there")
+    mantissa = packed & 0x1FFF
+    mantissa = np.where(mantissa >= 0x1000, mantissa - 0x2000, mantissa)
+    return np.column_stack([core.profiles[profile], mantissa, packed >> 13 & 7]).astype(np.int64)

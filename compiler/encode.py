@@ -1,0 +1,127 @@
+"""`encode`: a placed network becomes the chip's bits. `decode` in the module beside it is its inverse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import LimitError
+from ..hw_targets.chip import Chip
+from ..hw_targets.codec import pack, write
+from .fixed import FixedNetwork
+from .netlist import Ints, Netlist
+from .place import Placement
+from .program import CoreTables, HostTables, InputTables, PopulationHeader, Program
+from .scale import WEIGHT_MAX, WEIGHT_MIN
+
+Progress = Callable[[int, int], None]
+
+
+def encode(
+    network: FixedNetwork,
+    placement: Placement,
+    chip: Chip,
+    manifest: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Program:
+    """The tables of every core, the routing and the host's part.
+
+    Raises:
+        LimitError: a weight or delay that the tables cannot hold.
+    """
+    _check_values(network, chip)
+    netlist = Netlist.of(network)
+    slices = placement.slices.neurons
+    bodies, routes = [], []
+    for core, neurons in enumerate(slices):
+        sources, parts = netlist.parts_of(neurons)
+        packing = pack(parts, len(neurons), chip.limits.formats_per_core[0])
+        words, starts = write(parts, packing)
+        formats = np.array([shape.row() for shape in packing.formats], np.int16).reshape(-1, 6)
+        bodies.append((formats, words, starts, packing.words.astype(np.uint16)))
+        routes.append(np.stack([sources, np.full(len(sources), core), np.arange(len(sources))]))
+        if progress is not None:
+            progress(core + 1, len(slices))
+    routing = _Routing(np.concatenate(routes, axis=1), int(netlist.base[-1]))
+    cores = tuple(
+        CoreTables(
+            placement.positions[core],
+            neurons.astype(np.uint32),
+            *_configuration(network, netlist, neurons),
+            *bodies[core],
+            *routing.of(neurons),
+        )
+        for core, neurons in enumerate(slices)
+    )
+    inputs = tuple(
+        InputTables(source, *routing.of(np.arange(source.size) + netlist.base[netlist.names.index(source.name)]))
+        for source in network.inputs
+    )
+    return Program(
+        chip.name,
+        network.steps,
+        inputs,
+        tuple(PopulationHeader(p.name, p.shape, p.size, p.offset, p.origin) for p in network.populations),
+        network.outputs,
+        tuple((q.source, q.target) for q in network.projections),
+        tuple(HostTables(q.source, q.target, -q.exponent, q.synapses) for q in network.projections if q.host),
+        cores,
+        dict(manifest or {}),
+    )
+
+
+def _check_values(network: FixedNetwork, chip: Chip) -> None:
+    for q in network.projections:
+        label = f"{q.source} -> {q.target}"
+        if q.host:
+            continue
+        weights = q.synapses.weights
+        low, high = int(weights.min()), int(weights.max())
+        if low < WEIGHT_MIN or high > WEIGHT_MAX or bool((weights % 2).any()):
+            raise LimitError(
+                label,
+                f"has weights {low} to {high}, mixed 8-bit weights are even, {WEIGHT_MIN} to {WEIGHT_MAX}",
+                "quantise it again",
+                value=high,
+                limit=WEIGHT_MAX,
+            )
+        limit = chip.limits.delay_max[0]
+        if q.synapses.max_delay > limit:
+            raise LimitError(
+                label,
+                f"has a delay of {q.synapses.max_delay} steps, {chip.name} has {limit}",
+                "shorten it",
+                value=q.synapses.max_delay,
+                limit=limit,
+            )
+
+
+class _Routing:
+    """The packets of every source: (3, packets) source, core, input axon."""
+
+    def __init__(self, routes: Ints, sources: int) -> None:
+        self.routes = routes[:, np.lexsort((routes[1], routes[0]))]
+        self.start = np.searchsorted(self.routes[0], np.arange(sources + 1))
+
+    def of(self, sources: Ints) -> tuple[NDArray[np.uint32], NDArray[np.uint16], NDArray[np.uint16]]:
+        count = self.start[sources + 1] - self.start[sources]
+        start = np.concatenate([[0], np.cumsum(count)])
+        rows = np.repeat(self.start[sources] - start[:-1], count) + np.arange(start[-1])
+        core, axon = self.routes[1][rows], self.routes[2][rows]
+        return start.astype(np.uint32), core.astype(np.uint16), axon.astype(np.uint16)
+
+
+def _configuration(
+    network: FixedNetwork, netlist: Netlist, neurons: Ints
+) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
+    """(configuration, profiles) of a core's compartments; see `CoreTables`."""
+    row = netlist.population_of(neurons)
+    constants = np.array([(p.du, p.dv, p.vth) for p in network.populations], np.int32)
+    profiles, profile = np.unique(constants[row], axis=0, return_inverse=True)
+    mantissa = np.concatenate([p.bias_mant for p in network.populations])[neurons].astype(np.int64)
+    exponent = np.concatenate([p.bias_exp for p in network.populations])[neurons].astype(np.int64)
+    packed = (mantissa & 0x1FFF) | exponent << 13 | profile.reshape(-1) << 16
+    return packed.astype(np.uint32), profiles

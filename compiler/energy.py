@@ -1,0 +1,149 @@
+"""The energy of a sample: events by kind times the chip file's energies, and the static power while it takes time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hw_targets.chip import Chip
+from .fixed import FixedNetwork
+from .netlist import Netlist
+from .program import Program
+
+Floats = NDArray[np.float64]
+
+
+class Constant(msgspec.Struct, frozen=True):
+    """A number of the chip file with its source."""
+
+    name: str
+    value: float
+    unit: str
+    source: str
+
+
+class Energy(msgspec.Struct, frozen=True):
+    """Joules per sample.
+
+    Attributes:
+        per_sample_j: dynamic and static together.
+        dynamic_j: by kind of event.
+        static_j: static power of all chips while the sample takes its steps.
+        seconds_per_sample: steps times the length of a step: the busiest core's mean load and the barrier.
+        events: per sample, by kind.
+        activity: what the events rest on, in words.
+        calibration: where the energies come from, in words.
+        constants: every number that went in.
+    """
+
+    per_sample_j: float
+    dynamic_j: dict[str, float]
+    static_j: float
+    seconds_per_sample: float
+    events: dict[str, float]
+    activity: str
+    calibration: str
+    constants: tuple[Constant, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """Mean events per sample.
+
+    Attributes:
+        spikes: per population and input, (size,) packets that each source sends off in one sample.
+        active_updates: neuron updates with something to do; None counts every update as active.
+        activity: where the numbers come from, in words.
+    """
+
+    spikes: Mapping[str, Floats]
+    active_updates: float | None
+    activity: str
+
+
+KINDS = {
+    "synaptic_operations": "synaptic_operation_pj",
+    "neuron_updates_active": "neuron_update_active_pj",
+    "neuron_updates_inactive": "neuron_update_inactive_pj",
+    "packets": "spike_within_tile_pj",
+    "hops_east_west": "hop_east_west_pj",
+    "hops_north_south": "hop_north_south_pj",
+}
+
+
+def bill(program: Program, network: FixedNetwork, chip: Chip, events: Events) -> Energy:
+    """The energy of one sample.
+
+    Args:
+        program: tables and places of the cores.
+        network: decoded from it.
+        chip: whose energies hold.
+        events: expected or counted.
+    """
+    netlist = Netlist.of(network)
+    spikes = np.concatenate([np.asarray(events.spikes[name], np.float64) for name in netlist.names])
+    core = np.empty(netlist.neurons, np.int64)
+    for number, tables in enumerate(program.cores):
+        core[tables.neurons] = number
+    target_core = np.repeat(core, np.diff(netlist.indptr))
+    synops = np.bincount(target_core, spikes[netlist.source], len(program.cores))
+    updates = float(netlist.neurons * program.steps)
+    active = updates if events.active_updates is None else events.active_updates
+    packets, hops_x, hops_y = _packets(program, netlist, spikes, core)
+    counts = dict(zip(KINDS, (float(synops.sum()), active, updates - active, packets, hops_x, hops_y), strict=True))
+    dynamic = {kind: counts[kind] * getattr(chip.energy, key)[0] * 1e-12 for kind, key in KINDS.items()}
+    seconds = program.steps * _step_seconds(program, chip, synops / program.steps, active / updates)
+    chips = 1 + max(tables.place[0] for tables in program.cores)
+    static = chip.energy.static_mw_per_chip[0] * 1e-3 * chips * seconds
+    return Energy(
+        sum(dynamic.values()) + static,
+        dynamic,
+        static,
+        seconds,
+        counts,
+        events.activity,
+        chip.energy.calibration,
+        _constants(chip),
+    )
+
+
+def _packets(program: Program, netlist: Netlist, spikes: Floats, core: NDArray[np.int64]) -> tuple[float, float, float]:
+    """Packets, and hops east-west and north-south between tiles of the mesh; from the host packets come for free."""
+    places = np.array([tables.place for tables in program.cores])
+    packets = hops_x = hops_y = 0.0
+    for tables in program.cores:
+        sent = np.repeat(spikes[tables.neurons], np.diff(tables.out_start.astype(np.int64)))
+        packets += float(sent.sum())
+        distance = np.abs(places[tables.out_core.astype(np.int64)] - np.array(tables.place))
+        hops_x += float(sent @ distance[:, 1])
+        hops_y += float(sent @ distance[:, 2])
+    for entry in program.inputs:
+        begin = int(netlist.base[netlist.names.index(entry.source.name)])
+        own = spikes[begin : begin + entry.source.size]
+        packets += float(own @ np.diff(entry.out_start.astype(np.int64)))
+    return packets, hops_x, hops_y
+
+
+def _step_seconds(program: Program, chip: Chip, synops_per_step: Floats, active_share: float) -> float:
+    """A step lasts as long as its busiest core, at its mean load, and the barrier."""
+    time = chip.time
+    neurons = np.array([len(tables.neurons) for tables in program.cores])
+    update = active_share * time.neuron_update_active_ns[0] + (1 - active_share) * time.neuron_update_inactive_ns[0]
+    load = synops_per_step * time.synaptic_operation_ns[0] + neurons * update
+    return float(load.max() + time.barrier_ns[0]) * 1e-9
+
+
+def _constants(chip: Chip) -> tuple[Constant, ...]:
+    units = {"_pj": "pJ", "_ns": "ns", "_mw_per_chip": "mW per chip"}
+    found = []
+    for group in (chip.energy, chip.time):
+        for name in group.__struct_fields__:
+            for suffix, unit in units.items():
+                if name.endswith(suffix):
+                    value, source = getattr(group, name)
+                    found.append(Constant(name[: -len(suffix)], value, unit, source))
+    return tuple(found)

@@ -1,0 +1,235 @@
+"""The program file `.snnc`: HDF5 with a JSON manifest and one group per core; every value is checked on reading."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ProgramFileError
+from ..hw_targets import chip as chips
+from .fixed import FixedInput
+from .program import (
+    CORE_ARRAYS,
+    FORMAT_VERSION,
+    CoreTables,
+    HostTables,
+    InputTables,
+    PopulationHeader,
+    Program,
+)
+from .synapses import Synapses
+
+MAGIC = "snn-compile program"
+INPUT_ARRAYS: dict[str, tuple[type, int]] = {key: CORE_ARRAYS[key] for key in ("out_start", "out_core", "out_axon")}
+HOST_ARRAYS: dict[str, tuple[type, int]] = {"indptr": (np.int64, 1), "targets": (np.int32, 1), "weights": (np.int16, 1)}
+POPULATION_ARRAYS: dict[str, tuple[type, int]] = {"origin": (np.int32, 1)}
+MANIFEST_ARRAYS: dict[str, tuple[type, int]] = {"manifest": (np.uint8, 1)}
+MAX_CORES = 2**14
+
+Size = int
+
+
+class _Input(msgspec.Struct, frozen=True):
+    name: str
+    shape: tuple[int, ...]
+    encoding: Literal["graded", "rate", "spikes", "bias"]
+    max_value: int
+    levels: int
+
+
+class _Population(msgspec.Struct, frozen=True):
+    name: str
+    shape: tuple[int, ...]
+    size: int
+    offset: int
+
+
+class _Host(msgspec.Struct, frozen=True):
+    source: str
+    target: str
+    shift: int
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    format: str
+    version: int
+    target: str
+    steps: int
+    inputs: tuple[_Input, ...]
+    populations: tuple[_Population, ...]
+    outputs: tuple[str, ...]
+    projections: tuple[tuple[str, str], ...]
+    hosts: tuple[_Host, ...]
+    places: tuple[tuple[int, int, int], ...]
+    facts: dict[str, Any]
+
+
+def save(program: Program, path: str | os.PathLike[str]) -> None:
+    """Writes the program beside `path` and renames it, so that no half file is ever seen; same program, same bytes."""
+    path = Path(path)
+    manifest = _Manifest(
+        MAGIC,
+        FORMAT_VERSION,
+        program.target,
+        program.steps,
+        tuple(_Input(t.source.name, t.source.shape, t.source.encoding, t.source.max_value, t.source.levels)
+              for t in program.inputs),
+        tuple(_Population(p.name, p.shape, p.size, p.offset) for p in program.populations),
+        program.outputs,
+        program.projections,
+        tuple(_Host(h.source, h.target, h.shift) for h in program.hosts),
+        tuple(core.place for core in program.cores),
+        dict(program.manifest),
+    )  # fmt: skip
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        with h5py.File(temporary, "w") as file:
+            text = msgspec.json.encode(manifest)
+            file.create_dataset("manifest", data=np.frombuffer(text, np.uint8))
+            for i, entry in enumerate(program.inputs):
+                _write(file, f"inputs/{i}", {key: getattr(entry, key) for key in INPUT_ARRAYS})
+            for i, population in enumerate(program.populations):
+                _write(file, f"populations/{i}", {"origin": population.origin})
+            for i, host in enumerate(program.hosts):
+                _write(file, f"hosts/{i}", {key: getattr(host.synapses, key) for key in HOST_ARRAYS})
+            for i, core in enumerate(program.cores):
+                _write(file, f"cores/{i}", {key: getattr(core, key) for key in CORE_ARRAYS})
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _write(file: h5py.File, group: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    for key, array in arrays.items():
+        file.create_dataset(f"{group}/{key}", data=array)
+
+
+def load(path: str | os.PathLike[str]) -> Program:
+    """Reads a program.
+
+    Raises:
+        ProgramFileError: the file is missing, broken, of another version, or its parts contradict each other.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ProgramFileError(str(path), "is not there" if not path.exists() else "is no file", "check the path")
+    try:
+        with h5py.File(path, "r") as file:
+            return _Reader(file, str(path), path.stat().st_size).program()
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise ProgramFileError(
+            str(path), "is no program file, or a broken one", "give a .snnc file that snn-compile wrote"
+        ) from error
+
+
+class _Reader:
+    """Reads arrays only where they are what they should be: plain, in this file, no larger than it."""
+
+    def __init__(self, file: h5py.File, path: str, size: int) -> None:
+        self.file, self.path, self.left = file, path, size
+
+    def fault(self, problem: str, way_out: str = "compile the model again") -> ProgramFileError:
+        return ProgramFileError(self.path, problem, way_out)
+
+    def array(self, name: str, dtype: type, ndim: int) -> NDArray[Any]:
+        group: Any = self.file
+        for part in name.split("/"):
+            if not isinstance(group, h5py.Group) or not isinstance(group.get(part, getlink=True), h5py.HardLink):
+                raise self.fault(f"has no {name}")
+            group = group[part]
+        if not isinstance(group, h5py.Dataset) or group.dtype != np.dtype(dtype) or group.ndim != ndim:
+            raise self.fault(f"{name} is not an array of {np.dtype(dtype)}")
+        if group.external or group.is_virtual or group.chunks is not None:
+            raise self.fault(f"{name} is not stored plainly in the file")
+        self.left -= group.nbytes
+        if self.left < 0:
+            raise self.fault(f"{name} claims more than the file holds")
+        return np.asarray(group[()])
+
+    def arrays(self, group: str, spec: Mapping[str, tuple[type, int]]) -> dict[str, NDArray[Any]]:
+        return {key: self.array(f"{group}/{key}", *form) for key, form in spec.items()}
+
+    def manifest(self) -> _Manifest:
+        text = self.array("manifest", np.uint8, 1).tobytes()
+        try:
+            head = msgspec.json.decode(text, type=dict[str, Any])
+            if head.get("format") != MAGIC:
+                raise self.fault("is no program of snn-compile", "give a .snnc file that snn-compile wrote")
+            if head.get("version") != FORMAT_VERSION:
+                raise self.fault(f"has format version {head.get('version')}, this release reads {FORMAT_VERSION}")
+            return msgspec.json.decode(text, type=_Manifest)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise self.fault("has a broken manifest") from error
+
+    def program(self) -> Program:
+        head = self.manifest()
+        if head.target not in chips.names():
+            raise self.fault(f"is for the target {head.target!r}, which this release does not know")
+        if not (1 <= head.steps <= 2**16 and 1 <= len(head.places) <= MAX_CORES and head.populations):
+            raise self.fault("has no steps, no cores or no population")
+        cores = tuple(self.core(i, place, head.target) for i, place in enumerate(head.places))
+        inputs = tuple(
+            InputTables(self.source(entry), **self.arrays(f"inputs/{i}", INPUT_ARRAYS))
+            for i, entry in enumerate(head.inputs)
+        )
+        populations = tuple(
+            PopulationHeader(p.name, p.shape, p.size, p.offset, self.array(f"populations/{i}/origin", np.int32, 1))
+            for i, p in enumerate(head.populations)
+        )
+        sizes = {p.name: p.size for p in head.populations} | {e.source.name: e.source.size for e in inputs}
+        hosts = tuple(self.host(i, entry, sizes) for i, entry in enumerate(head.hosts))
+        return Program(
+            head.target, head.steps, inputs, populations, head.outputs, head.projections, hosts, cores, head.facts
+        )
+
+    def source(self, entry: _Input) -> FixedInput:
+        whole = 1 <= len(entry.shape) <= 8 and all(1 <= n < 2**31 for n in entry.shape)
+        if not (whole and 1 <= entry.max_value < 2**16 and 1 <= entry.levels < 2**16):
+            raise self.fault(f"the input {entry.name} has impossible numbers")
+        return FixedInput(entry.name, entry.shape, entry.encoding, entry.max_value, entry.levels)
+
+    def core(self, number: int, place: tuple[int, int, int], target: str) -> CoreTables:
+        arrays = self.arrays(f"cores/{number}", CORE_ARRAYS)
+        chip = chips.load(target)
+        limits = {
+            "neurons": chip.neurons_per_core,
+            "words": chip.synapse_words,
+            "axon_start": chip.limits.in_axons_per_core[0],
+            "out_core": chip.limits.out_axons_per_core[0],
+            "formats": chip.limits.formats_per_core[0],
+        }
+        for key, limit in limits.items():
+            if len(arrays[key]) > limit:
+                raise self.fault(f"core {number} has {len(arrays[key])} {key}, {target} has {limit}")
+        if not len(arrays["neurons"]):
+            raise self.fault(f"core {number} has no neurons")
+        return CoreTables(place, **arrays)
+
+    def host(self, number: int, entry: _Host, sizes: Mapping[str, Size]) -> HostTables:
+        arrays = self.arrays(f"hosts/{number}", HOST_ARRAYS)
+        if entry.source not in sizes or entry.target not in sizes or not 0 <= entry.shift < 64:
+            raise self.fault(f"the host's projection {entry.source} -> {entry.target} is broken")
+        try:
+            synapses = Synapses(
+                sizes[entry.source], sizes[entry.target], **arrays, delays=np.zeros(len(arrays["targets"]), np.uint8)
+            )
+        except (AssertionError, IndexError) as error:
+            raise self.fault(f"the host's projection {entry.source} -> {entry.target} is broken") from error
+        return HostTables(entry.source, entry.target, entry.shift, synapses)

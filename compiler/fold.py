@@ -1,0 +1,261 @@
+"""`fold`: everything between two populations becomes one linear layer or convolution.
+
+Batch norm, scaling, the input's normalisation and average pooling are affine, so they go into the weights and biases
+of the one synaptic layer on their path; dropout is the identity and flatten a change of shape. The constant part of a
+normalisation becomes a bias, so that a black pixel sends nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import UnsupportedError
+from .network import (
+    LIF,
+    AvgPool2d,
+    BatchNorm,
+    Conv2d,
+    Dropout,
+    Flatten,
+    FloatArray,
+    Input,
+    Linear,
+    Network,
+    Node,
+    Normalise,
+    Scale,
+    Shape,
+)
+
+Affine = tuple[FloatArray, FloatArray]
+
+
+def fold(network: Network) -> Network:
+    """The same network with one `Linear` or `Conv2d` (and `Flatten` where shapes ask for it) on each path.
+
+    Shapes of populations, outputs and steps stay; every value stays the same up to rounding of float64.
+
+    Raises:
+        UnsupportedError: two synaptic layers with no neurons between them, or a pooling that cannot be folded.
+
+    >>> from .network import Flatten
+    >>> net = Network((Input("x", shape=(2,), max_value=4), Scale("half", factor=np.array([0.5])),
+    ...                Linear("fc", weight=np.eye(2)), LIF("y")), (("x", "half"), ("half", "fc"), ("fc", "y")), steps=4)
+    >>> fold(net).by_name["fc"].weight.tolist()
+    [[0.5, 0.0], [0.0, 0.5]]
+    """
+    populations = [node for node in network.nodes if isinstance(node, (Input, LIF))]
+    nodes: list[Node] = []
+    edges: list[tuple[str, str]] = []
+    used: dict[str, int] = {}
+    for population in populations:
+        nodes.append(population)
+        for edge_source, target in network.edges:
+            if target != population.name:
+                continue
+            source, chain = path(network, edge_source)
+            layer = _fold_chain(chain, network.shapes[source], f"{source}-{target}")
+            repeats = used[layer.name] = used.get(layer.name, 0) + 1
+            if repeats > 1:
+                layer = replace(layer, name=f"{layer.name}-{repeats}")
+            folded = _with_flatten(layer, network.shapes[source], network.shapes[target])
+            nodes += folded
+            edges += pairwise([source, *(node.name for node in folded), target])
+    return replace(network, nodes=tuple(nodes), edges=tuple(edges))
+
+
+def _with_flatten(layer: Linear | Conv2d, shape: Shape, result: Shape) -> list[Node]:
+    nodes: list[Node] = [layer]
+    if isinstance(layer, Linear) and len(shape) > 1:
+        nodes.insert(0, Flatten(f"{layer.name}-flat"))
+    if isinstance(layer, Conv2d) and len(result) == 1:
+        nodes.append(Flatten(f"{layer.name}-flat"))
+    return nodes
+
+
+def pairwise(names: Sequence[str]) -> list[tuple[str, str]]:
+    return list(zip(names, names[1:], strict=False))
+
+
+def path(network: Network, name: str) -> tuple[str, list[Node]]:
+    """The population that a path comes from, and the stateless nodes on the way, first to last."""
+    chain: list[Node] = []
+    node = network.by_name[name]
+    while not isinstance(node, (Input, LIF)):
+        chain.append(node)
+        node = network.by_name[next(s for s, t in network.edges if t == node.name)]
+    return node.name, chain[::-1]
+
+
+def _fold_chain(chain: Sequence[Node], shape: Shape, name: str) -> Linear | Conv2d:
+    before: list[Node] = []
+    layer: Linear | Conv2d | None = None
+    after_shape = shape
+    for node in chain:
+        after_shape = node.output_shape(after_shape)
+        if isinstance(node, (Linear, Conv2d)):
+            if layer is not None:
+                raise UnsupportedError(
+                    node.name, f"follows {layer.name} with no neurons between them", "multiply the two, or add a LIF"
+                )
+            layer = _fold_before(before, node, shape)
+        elif layer is None:
+            before.append(node)
+        else:
+            layer = _fold_after(layer, node)
+    if layer is None:
+        layer = _fold_before([], *_relay(before, shape, name))
+    return layer
+
+
+def _relay(before: Sequence[Node], shape: Shape, name: str) -> tuple[Conv2d | Linear, Shape]:
+    """A path without weights of its own (pooling, scaling or nothing) as a depthwise convolution."""
+    if len(shape) != 3:
+        layer: Linear | Conv2d = Linear(name, weight=np.eye(math.prod(shape)))
+    else:
+        layer = Conv2d(name, weight=np.ones((shape[0], 1, 1, 1)), groups=shape[0])
+    for node in before:
+        layer = _fold_after(layer, node)
+    return layer, shape
+
+
+def _affine(node: Node, channels: int) -> Affine:
+    if not isinstance(node, (BatchNorm, Normalise, Scale)):
+        raise UnsupportedError(
+            node.name, f"is a {type(node).__name__} in a place where it cannot be folded", "move it before the weights"
+        )
+    gain, shift = (np.asarray(a, np.float64) for a in node.affine())
+    sizes = {len(gain), len(shift)} - {1, channels}
+    if sizes:
+        raise UnsupportedError(node.name, f"has {max(sizes)} channels, its input has {channels}", "correct the model")
+    return np.broadcast_to(gain, channels), np.broadcast_to(shift, channels)
+
+
+def _fold_after(layer: Linear | Conv2d, node: Node) -> Linear | Conv2d:
+    """`node` applied to the result of `layer`."""
+    if isinstance(node, (Dropout, Flatten)):
+        return layer
+    if isinstance(node, AvgPool2d):
+        if not isinstance(layer, Conv2d):
+            raise UnsupportedError(node.name, f"pools the result of {layer.name}, which has no rows", "leave it out")
+        return _pool_after(layer, node)
+    gain, shift = _affine(node, layer.weight.shape[0])
+    weight = layer.weight * gain.reshape(-1, *[1] * (layer.weight.ndim - 1))
+    if layer.bias is None:
+        bias = shift if shift.any() else None
+    else:
+        flat = [1] * (layer.bias.ndim - 1)
+        bias = layer.bias * gain.reshape(-1, *flat) + shift.reshape(-1, *flat)
+    return replace(layer, weight=weight, bias=bias)
+
+
+def _pool_after(layer: Conv2d, pool: AvgPool2d) -> Conv2d:
+    """Averaging the results of a convolution: a larger kernel with a longer stride, dilation unrolled."""
+    out, inside, rows, columns = layer.weight.shape
+    (dy, dx), (sy, sx), (ky, kx) = layer.dilation, layer.stride, pool.kernel
+    size = (dy * (rows - 1) + 1 + sy * (ky - 1), dx * (columns - 1) + 1 + sx * (kx - 1))
+    weight = np.zeros((out, inside, *size))
+    for y, x in np.ndindex(ky, kx):
+        top, left = sy * y, sx * x
+        weight[:, :, top : top + dy * (rows - 1) + 1 : dy, left : left + dx * (columns - 1) + 1 : dx] += layer.weight
+    if layer.bias is not None and layer.bias.ndim == 3:
+        raise UnsupportedError(pool.name, f"pools {layer.name}, whose bias differs by place", "leave the padding out")
+    stride = (sy * pool.stride[0], sx * pool.stride[1])
+    return replace(layer, weight=weight / (ky * kx), stride=stride, dilation=(1, 1))
+
+
+def _fold_before(before: Sequence[Node], layer: Linear | Conv2d, shape: Shape) -> Linear | Conv2d:
+    """`layer` applied to the result of the nodes in `before`, which see an input of `shape`."""
+    gain, shift = np.ones(shape[0]), np.zeros(shape[0])
+    pools: list[AvgPool2d] = []
+    current = shape
+    for node in before:
+        if isinstance(node, Flatten):
+            repeat = math.prod(current) // current[0]
+            gain, shift = np.repeat(gain, repeat), np.repeat(shift, repeat)
+        elif isinstance(node, AvgPool2d):
+            pools.append(node)
+        elif not isinstance(node, Dropout):
+            more, add = _affine(node, current[0])
+            gain, shift = gain * more, shift * more + add
+        current = node.output_shape(current)
+    layer = _affine_before(layer, gain, shift, current)
+    for pool, pooled in reversed(list(zip(pools, _pooled_shapes(pools, shape), strict=True))):
+        layer = _pool_before(layer, pool, pooled)
+    return layer
+
+
+def _pooled_shapes(pools: Sequence[AvgPool2d], shape: Shape) -> list[Shape]:
+    """The shape that enters each pooling."""
+    shapes = []
+    for pool in pools:
+        shapes.append(shape)
+        shape = pool.output_shape(shape)
+    return shapes
+
+
+def _affine_before(layer: Linear | Conv2d, gain: FloatArray, shift: FloatArray, shape: Shape) -> Linear | Conv2d:
+    """`layer` applied to gain * x + shift, both per channel of `shape`."""
+    if isinstance(layer, Linear):
+        weight = layer.weight * gain
+        extra = layer.weight @ shift
+    else:
+        inside = layer.weight.shape[1]
+        group = np.repeat(np.arange(layer.groups), layer.weight.shape[0] // layer.groups)
+        channels = group[:, None] * inside + np.arange(inside)
+        weight = layer.weight * gain[channels][:, :, None, None]
+        extra = _constant_response(layer, shift[channels], shape)
+    if not shift.any():
+        return replace(layer, weight=weight)
+    bias = extra if layer.bias is None else layer.bias.reshape(-1, *[1] * (extra.ndim - 1)) + extra
+    return replace(layer, weight=weight, bias=bias)
+
+
+def _constant_response(layer: Conv2d, shift: FloatArray, shape: Shape) -> FloatArray:
+    """What a convolution makes of an image that is constant per channel and zero in its padding.
+
+    (out,) without padding; (out, rows, columns) with it, where the border differs.
+    """
+    taps = np.einsum("ocyx,oc->oyx", layer.weight, shift)
+    if layer.padding == (0, 0):
+        return np.asarray(taps.sum(axis=(1, 2)))
+    _, rows, columns = layer.output_shape(shape)
+    inside = []
+    for axis, count in ((0, rows), (1, columns)):
+        place = np.arange(count)[:, None] * layer.stride[axis] - layer.padding[axis]
+        place = place + np.arange(taps.shape[1 + axis]) * layer.dilation[axis]
+        inside.append(((place >= 0) & (place < shape[1 + axis])).astype(np.float64))
+    return np.einsum("oyx,ry,cx->orc", taps, inside[0], inside[1])
+
+
+def _pool_before(layer: Linear | Conv2d, pool: AvgPool2d, shape: Shape) -> Linear | Conv2d:
+    """`layer` applied to the average pooling of an image of `shape`."""
+    (ky, kx), (sy, sx) = pool.kernel, pool.stride
+    if isinstance(layer, Linear):
+        channels, rows, columns = pool.output_shape(shape)
+        small = layer.weight.reshape(-1, channels, rows, columns)
+        large = np.zeros((len(small), *shape))
+        for y, x in np.ndindex(ky, kx):
+            large[:, :, y : y + sy * (rows - 1) + 1 : sy, x : x + sx * (columns - 1) + 1 : sx] += small
+        return replace(layer, weight=large.reshape(len(small), -1) / (ky * kx))
+    exact = all(k == s and n % s == 0 for k, s, n in zip(pool.kernel, pool.stride, shape[1:], strict=True))
+    if layer.padding != (0, 0) and not exact:
+        raise UnsupportedError(
+            pool.name, f"does not tile its input {shape} and {layer.name} pads its result", "pool without remainder"
+        )
+    out, inside, rows, columns = layer.weight.shape
+    (dy, dx) = (sy * layer.dilation[0], sx * layer.dilation[1])
+    weight = np.zeros((out, inside, dy * (rows - 1) + ky, dx * (columns - 1) + kx))
+    for y, x in np.ndindex(ky, kx):
+        weight[:, :, y : y + dy * (rows - 1) + 1 : dy, x : x + dx * (columns - 1) + 1 : dx] += layer.weight
+    return replace(
+        layer,
+        weight=weight / (ky * kx),
+        stride=(sy * layer.stride[0], sx * layer.stride[1]),
+        padding=(sy * layer.padding[0], sx * layer.padding[1]),
+        dilation=(1, 1),
+    )

@@ -1,0 +1,192 @@
+"""`lower`: a folded network becomes populations and sparse projections; neurons without effect are removed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import NetworkError
+from .fold import path
+from .network import LIF, Conv2d, FloatArray, Input, Linear, Network, Shape
+from .sparse import Census, SparseInput, SparseNetwork, SparsePopulation, SparseProjection
+from .synapses import Synapses
+
+Mask = NDArray[np.bool_]
+
+
+def lower(network: Network) -> SparseNetwork:
+    """Unrolls each layer into synapses and removes the neurons that cannot matter.
+
+    Removed are neurons that can never fire (the largest input that they can get stays below the threshold for a
+    whole window) and neurons that nobody hears, each as often as it finds more. Inputs and outputs keep their size.
+
+    Raises:
+        NetworkError: a population has no neuron left.
+    """
+    inputs = tuple(_input(network, node) for node in network.nodes if isinstance(node, Input))
+    populations, projections, census = [], {}, []
+    for node in network.nodes:
+        if not isinstance(node, LIF):
+            continue
+        shape = network.shapes[node.name]
+        size = math.prod(shape)
+        bias = np.zeros(size)
+        for layer_name in (s for s, t in network.edges if t == node.name):
+            source, chain = path(network, layer_name)
+            (layer,) = (step for step in chain if isinstance(step, (Linear, Conv2d)))
+            synapses, possible = unroll(layer, network.shapes[source])
+            bias += _bias(layer, network.shapes[layer.name])
+            census.append(Census(layer.name, possible, len(synapses)))
+            before = projections.get((source, node.name))
+            if before is not None:
+                synapses = _sum(before.synapses, synapses)
+            projections[source, node.name] = SparseProjection(layer.name, source, node.name, synapses)
+        populations.append(
+            SparsePopulation(node, shape, np.arange(size, dtype=np.int32), bias, _rate(network, node.name, size))
+        )
+    whole = SparseNetwork(
+        inputs,
+        tuple(populations),
+        tuple(projections.values()),
+        network.outputs,
+        network.steps,
+        tuple(census),
+        network.facts,
+    )
+    return remove_dead(whole)
+
+
+def unroll(layer: Linear | Conv2d, shape: Shape) -> tuple[Synapses, int]:
+    """The synapses of a layer that sees an input of `shape`, and how many there would be without pruning.
+
+    >>> conv = Conv2d("c", weight=np.ones((1, 1, 3, 3)), padding=(1, 1))
+    >>> synapses, possible = unroll(conv, (1, 2, 2))
+    >>> len(synapses), possible          # a border drops what falls outside the image
+    (16, 16)
+    """
+    if isinstance(layer, Linear):
+        return Synapses.from_dense(layer.weight.astype(np.float64)), layer.weight.size
+    _, height, width = shape
+    out, inside, kernel_rows, kernel_columns = layer.weight.shape
+    _, rows, columns = layer.output_shape(shape)
+    group = np.arange(out) // (out // layer.groups)
+    parts, possible = [], 0
+    for ky, kx in np.ndindex(kernel_rows, kernel_columns):
+        y = np.arange(rows) * layer.stride[0] - layer.padding[0] + ky * layer.dilation[0]
+        x = np.arange(columns) * layer.stride[1] - layer.padding[1] + kx * layer.dilation[1]
+        r, c = np.flatnonzero((y >= 0) & (y < height)), np.flatnonzero((x >= 0) & (x < width))
+        possible += out * inside * len(r) * len(c)
+        o, i = np.nonzero(layer.weight[:, :, ky, kx])
+        place_in = (y[r, None] * width + x[c]).ravel()
+        place_out = (r[:, None] * columns + c).ravel()
+        sources = (group[o] * inside + i)[:, None] * (height * width) + place_in
+        targets = o[:, None] * (rows * columns) + place_out
+        weights = np.repeat(layer.weight[o, i, ky, kx].astype(np.float64), len(place_in))
+        parts.append((sources.ravel(), targets.ravel(), weights))
+    sources, targets, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
+    synapses = Synapses.from_triples(math.prod(shape), out * rows * columns, sources, targets, weights)
+    return synapses, possible
+
+
+def _bias(layer: Linear | Conv2d, shape: Shape) -> FloatArray:
+    if layer.bias is None:
+        return np.zeros(math.prod(shape))
+    bias = layer.bias.astype(np.float64)
+    if bias.ndim == 1:
+        bias = bias.reshape(-1, *[1] * (len(shape) - 1))
+    return np.broadcast_to(bias, shape).ravel()
+
+
+def _sum(first: Synapses, second: Synapses) -> Synapses:
+    total = (first.matrix() + second.matrix()).tocoo()
+    return Synapses.from_triples(first.n_source, first.n_target, total.col, total.row, total.data)
+
+
+def _input(network: Network, node: Input) -> SparseInput:
+    samples = network.calibration
+    if samples is None:
+        return SparseInput(node)
+    values = samples.reshape(-1, math.prod(node.shape)).astype(np.float64) / node.max_value
+    mean = values.mean(axis=0)
+    if node.encoding == "rate":
+        return SparseInput(node, np.stack([mean, mean * (1 - mean)]), mean)
+    return SparseInput(node, np.stack([mean, values.var(axis=0)]), (values > 0).mean(axis=0))
+
+
+def _rate(network: Network, name: str, size: int) -> FloatArray | None:
+    rate = network.rates.get(name)
+    if rate is None:
+        return None
+    rate = np.asarray(rate, np.float64).ravel()
+    if len(rate) != size or not np.isfinite(rate).all() or rate.min(initial=0) < 0 or rate.max(initial=0) > 1:
+        raise NetworkError(name, f"its {len(rate)} firing rates do not fit {size} neurons", "measure them again")
+    return rate
+
+
+def remove_dead(network: SparseNetwork) -> SparseNetwork:
+    """Without the neurons that can never fire, or that no output hears, transitively in both directions."""
+    can_fire = _can_fire(network)
+    heard = _heard(network, can_fire)
+    kept = {}
+    for population in network.populations:
+        live = can_fire[population.name] & heard[population.name]
+        if not live.any():
+            raise NetworkError(
+                population.name,
+                f"none of its {population.size} neurons can fire and is heard by an output",
+                "prune less or train longer",
+            )
+        kept[population.name] = np.ones_like(live) if population.name in network.outputs else live
+    populations = tuple(_select(p, kept[p.name]) for p in network.populations)
+    projections = []
+    for q in network.projections:
+        synapses = q.synapses
+        useful = can_fire[q.target][synapses.targets] & can_fire[q.source][synapses.sources]
+        synapses = synapses.with_weights(np.where(useful, synapses.weights, 0))
+        sources = kept.get(q.source, np.ones(synapses.n_source, bool))
+        projections.append(replace(q, synapses=synapses.select(sources, kept[q.target])))
+    return replace(network, populations=populations, projections=tuple(projections))
+
+
+def _select(population: SparsePopulation, keep: Mask) -> SparsePopulation:
+    rate = None if population.rate is None else population.rate[keep]
+    return replace(population, origin=population.origin[keep], bias=population.bias[keep], rate=rate)
+
+
+def _can_fire(network: SparseNetwork) -> dict[str, Mask]:
+    """Per population, whether the largest possible input reaches the threshold within one window."""
+    alive = {name: np.ones(p.size, bool) for name, p in network.by_name.items()}
+    changed = True
+    while changed:
+        changed = False
+        for p in network.populations:
+            drive = p.bias.copy()
+            for q in network.projections:
+                if q.target == p.name:
+                    positive = np.maximum(q.synapses.weights, 0) * alive[q.source][q.synapses.sources]
+                    drive += np.bincount(q.synapses.targets, positive, p.size)
+            keep = 1 - 1 / p.node.tau
+            gain = (1 / p.node.tau if p.node.decay_input else 1.0) * sum(keep**i for i in range(network.steps))
+            now = alive[p.name] & (drive * gain >= p.node.threshold * (1 - 1e-5))
+            changed |= bool((now != alive[p.name]).any())
+            alive[p.name] = now
+    return alive
+
+
+def _heard(network: SparseNetwork, can_fire: dict[str, Mask]) -> dict[str, Mask]:
+    """Per population, whether a path of synapses leads to an output neuron that can fire."""
+    heard = {name: np.full(p.size, name in network.outputs) for name, p in network.by_name.items()}
+    changed = True
+    while changed:
+        changed = False
+        for q in network.projections:
+            listening = heard[q.target] & can_fire[q.target]
+            reaches = np.zeros(q.synapses.n_source, bool)
+            reaches[q.synapses.sources[listening[q.synapses.targets]]] = True
+            now = heard[q.source] | reaches
+            changed |= bool((now != heard[q.source]).any())
+            heard[q.source] = now
+    return heard

@@ -1,0 +1,147 @@
+"""A report for eyes: the terminal's tables, one HTML file without outside resources, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import jinja2
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from .energy import Energy
+from .report import CoreRow, Report
+
+SHOWN_CORES = 16
+PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
+
+
+def engineering(value: float, unit: str) -> str:
+    """A number with three digits and an SI prefix.
+
+    >>> engineering(1.234e-7, "J"), engineering(0, "J")
+    ('123 nJ', '0 J')
+    """
+    for scale, prefix in PREFIXES:
+        if value >= scale * 0.9995:
+            return f"{value / scale:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}" if value == 0 else f"{value / 1e-12:.3g} p{unit}"
+
+
+def percent(part: float) -> str:
+    """A share for people.
+
+    >>> percent(0.0593), percent(1)
+    ('5.93 %', '100 %')
+    """
+    return f"{100 * part:.3g} %"
+
+
+def terminal(report: Report) -> RenderableType:
+    """Target and assumptions, the fullest cores, the layers, the energy."""
+    model = Text.assemble((report.model, "bold"), f" on {report.title}, {report.steps} steps per sample")
+    summary = Text(
+        f"{report.cores_used} of its cores on {report.chips_used} chip{'s' * (report.chips_used > 1)}: "
+        f"{report.neurons} neurons, {report.synapses} synapses, {report.bits_per_synapse:.1f} bits per synapse\n"
+        f"connectivity {percent(report.connectivity)} of the weights, "
+        f"{percent(report.synapse_connectivity)} of the unrolled synapses"
+    )
+    notes = [Text(f"note: {text}", style="yellow") for text in (report.note, *report.warnings)]
+    return Group(model, summary, *notes, _core_table(report), _layer_table(report), energy_table(report.energy))
+
+
+def _table(title: str, left: int, *names: str) -> Table:
+    """A table whose first `left` columns hold words."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for i, name in enumerate(names):
+        table.add_column(name, justify="left" if i < left else "right", no_wrap=True)
+    return table
+
+
+def _core_table(report: Report) -> Table:
+    rows = sorted(report.cores, key=lambda row: -row.fill)[:SHOWN_CORES]
+    title = "\ncores" if len(rows) == len(report.cores) else f"\nthe {SHOWN_CORES} fullest of {len(report.cores)} cores"
+    table = _table(title, 0, "chip", "core", "neurons", "synapses", "words", "axons in", "axons out", "memory", "full")
+    for row in sorted(rows, key=lambda row: (row.chip, row.core)):
+        table.add_row(*_core_cells(row), percent(row.fill))
+    return table
+
+
+def _core_cells(row: CoreRow) -> Iterable[str]:
+    return (
+        str(row.chip),
+        str(row.core),
+        f"{row.neurons}/{row.neurons_limit}",
+        str(row.synapses),
+        f"{row.synapse_words}/{row.synapse_words_limit}",
+        f"{row.in_axons}/{row.in_axons_limit}",
+        f"{row.out_axons}/{row.out_axons_limit}",
+        f"{row.memory_bytes / 1024:.1f}/{row.memory_bytes_limit / 1024:.0f} KB",
+    )
+
+
+def _layer_table(report: Report) -> Table:
+    table = _table("\nlayers", 2, "layer", "to", "neurons", "synapses", "of", "density", "exponent", "vth", "rate")
+    populations = {p.name: p for p in report.populations}
+    for row in report.projections:
+        target = populations[row.target]
+        table.add_row(
+            row.layer,
+            row.target,
+            f"{target.neurons}/{target.neurons_trained}",
+            str(row.synapses),
+            str(row.synapses_possible),
+            percent(row.density),
+            "host" if row.on_host else str(row.exponent),
+            str(target.threshold),
+            "–" if target.rate is None else f"{target.rate:.3f}",
+        )
+    return table
+
+
+def energy_table(energy: Energy) -> RenderableType:
+    """The energy of a sample by kind, and what it rests on."""
+    table = _table("\nenergy per sample", 1, "kind", "events", "energy")
+    for kind, joules in energy.dynamic_j.items():
+        table.add_row(kind.replace("_", " "), f"{energy.events[kind]:.1f}", engineering(joules, "J"))
+    table.add_row("static", engineering(energy.seconds_per_sample, "s"), engineering(energy.static_j, "J"))
+    table.add_row("all", "", engineering(energy.per_sample_j, "J"), style="bold")
+    note = Text(f"activity: {energy.activity}; energies: {energy.calibration}", style="dim")
+    return Group(table, note)
+
+
+def html(report: Report) -> str:
+    """One page; names from files are escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("snn_compile.compiler", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, engineering=engineering)
+    chips: dict[int, dict[tuple[int, int], list[CoreRow]]] = {}
+    for row in report.cores:
+        chips.setdefault(row.chip, {}).setdefault((row.x, row.y), []).append(row)
+    dynamic = report.energy.dynamic_j
+    most = max(*dynamic.values(), report.energy.static_j)
+    return environment.get_template("report.html").render(report=report, chips=chips, energy=report.energy, most=most)
+
+
+def to_csv(report: Report) -> str:
+    """The cores, one line each."""
+    text = io.StringIO()
+    names = CoreRow.__struct_fields__
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([getattr(row, name) for name in names] for row in report.cores)
+    return text.getvalue()
+
+
+def show(what: Any) -> None:
+    """Prints to standard output, as wide as a table needs where that is not a terminal."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(what) if console.is_terminal else Console(highlight=False, width=160).print(what)

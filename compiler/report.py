@@ -1,0 +1,281 @@
+"""`Report`: what a compilation tells people and programs, made from the program's tables."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from ..errors import ProgramFileError
+from ..hw_targets.chip import Chip
+from .energy import Energy, Events, bill
+from .fixed import FixedNetwork
+from .netlist import Netlist
+from .network import Conv2d, Linear, Network
+from .partition import output_entries
+from .place import Placement
+from .program import Program
+from .quantise import ASSUMED_RATE
+from .sparse import SparseInput, SparseNetwork
+
+
+class CoreRow(msgspec.Struct, frozen=True):
+    """One core: where it is, what it holds, and what it could hold."""
+
+    chip: int
+    core: int
+    x: int
+    y: int
+    neurons: int
+    neurons_limit: int
+    synapses: int
+    synapse_words: int
+    synapse_words_limit: int
+    in_axons: int
+    in_axons_limit: int
+    out_axons: int
+    out_axons_limit: int
+    memory_bytes: int
+    memory_bytes_limit: int
+
+    @property
+    def fill(self) -> float:
+        """The fullest of the core's resources, 0 … 1."""
+        return max(
+            self.neurons / self.neurons_limit,
+            self.synapse_words / self.synapse_words_limit,
+            self.in_axons / self.in_axons_limit,
+            self.out_axons / self.out_axons_limit,
+            self.memory_bytes / self.memory_bytes_limit,
+        )
+
+
+class PopulationRow(msgspec.Struct, frozen=True):
+    """One population: neurons on the chip and as trained, and its constants there."""
+
+    name: str
+    neurons: int
+    neurons_trained: int
+    threshold: int
+    decay: int
+    offset: int
+    rate: float | None
+
+
+class ProjectionRow(msgspec.Struct, frozen=True):
+    """One projection: the trained layer, its unrolled synapses with and without pruning, and those in the tables."""
+
+    layer: str
+    source: str
+    target: str
+    synapses_possible: int
+    synapses_surviving: int
+    synapses: int
+    exponent: int
+    on_host: bool
+
+    @property
+    def density(self) -> float:
+        return self.synapses_surviving / max(1, self.synapses_possible)
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Everything that `snn-compile --json` writes."""
+
+    target: str
+    title: str
+    note: str
+    model: str
+    model_sha256: str
+    command: str
+    training: dict[str, Any]
+    steps: int
+    input: dict[str, Any]
+    cores_used: int
+    chips_used: int
+    neurons: int
+    synapses: int
+    weights: int
+    weights_surviving: int
+    connectivity: float
+    synapse_connectivity: float
+    synapse_bits: int
+    bits_per_synapse: float
+    cores: tuple[CoreRow, ...]
+    populations: tuple[PopulationRow, ...]
+    projections: tuple[ProjectionRow, ...]
+    energy: Energy
+    warnings: tuple[str, ...]
+
+
+def make_report(
+    trained: Network,
+    sparse: SparseNetwork,
+    network: FixedNetwork,
+    placement: Placement,
+    program: Program,
+    chip: Chip,
+    source: Mapping[str, str],
+) -> Report:
+    """Args: every stage of one compilation, and `source` with model, model_sha256 and command."""
+    layers = [node for node in trained.nodes if isinstance(node, (Linear, Conv2d))]
+    weights = sum(int(node.weight.size) for node in layers)
+    surviving = sum(int(np.count_nonzero(node.weight)) for node in layers)
+    possible = sum(c.synapses for c in sparse.census)
+    unrolled = sum(c.surviving for c in sparse.census)
+    words = sum(len(core.words) for core in program.cores)
+    synapses = network.synapse_count()
+    events = expected_events(sparse, network)
+    entry = network.inputs[0]
+    return Report(
+        chip.name,
+        chip.title,
+        chip.note,
+        source["model"],
+        source["model_sha256"],
+        source["command"],
+        dict(trained.facts),
+        network.steps,
+        {
+            "name": entry.name,
+            "shape": entry.shape,
+            "encoding": entry.encoding,
+            "max_value": entry.max_value,
+            "payload_bits": entry.payload_bits,
+        },
+        len(program.cores),
+        placement.chips,
+        sum(p.size for p in network.populations),
+        synapses,
+        weights,
+        surviving,
+        surviving / max(1, weights),
+        unrolled / max(1, possible),
+        words * 64,
+        words * 64 / max(1, synapses),
+        _core_rows(network, placement, program, chip),
+        _population_rows(sparse, network),
+        _projection_rows(sparse, network),
+        bill(program, network, chip, events),
+        _warnings(sparse, network, chip, events),
+    )
+
+
+def expected_events(sparse: SparseNetwork, network: FixedNetwork) -> Events:
+    """Events of a mean sample from the rates that the model brings, or from an assumption, which it says."""
+    spikes, assumed = {}, []
+    for p in (*sparse.inputs, *sparse.populations):
+        rate = p.activity if isinstance(p, SparseInput) else p.rate
+        if rate is None:
+            assumed.append(p.name)
+            rate = np.full(p.size, ASSUMED_RATE)
+        spikes[p.name] = rate * network.steps
+    for source in network.inputs:
+        if source.encoding == "bias":
+            spikes[source.name] = np.zeros(source.size)
+    activity = "firing rates measured in training"
+    if assumed:
+        activity = f"assumed: {ASSUMED_RATE:.0%} of the neurons of {', '.join(assumed)} spike in each step"
+    return Events(spikes, None, activity)
+
+
+def _core_rows(network: FixedNetwork, placement: Placement, program: Program, chip: Chip) -> tuple[CoreRow, ...]:
+    netlist = Netlist.of(network)
+    out_axons = output_entries(netlist, placement.slices, chip)
+    fan_in = np.diff(netlist.indptr)
+    rows = []
+    for number, core in enumerate(program.cores):
+        neurons, words = len(core.neurons), len(core.words)
+        rows.append(
+            CoreRow(
+                core.place[0],
+                number % chip.cores_per_chip,
+                core.place[1],
+                core.place[2],
+                neurons,
+                chip.neurons_per_core,
+                int(fan_in[core.neurons].sum()),
+                words,
+                chip.synapse_words,
+                len(core.axon_start),
+                chip.limits.in_axons_per_core[0],
+                int(out_axons[number]),
+                chip.limits.out_axons_per_core[0],
+                8 * chip.words_needed(words, neurons),
+                8 * chip.memory_words,
+            )
+        )
+    return tuple(rows)
+
+
+def _population_rows(sparse: SparseNetwork, network: FixedNetwork) -> tuple[PopulationRow, ...]:
+    rows = []
+    for trained, fixed in zip(sparse.populations, network.populations, strict=True):
+        rate = None if trained.rate is None or not trained.size else float(trained.rate.mean())
+        size = int(np.prod(trained.shape))
+        rows.append(PopulationRow(fixed.name, fixed.size, size, fixed.vth, fixed.dv, fixed.offset, rate))
+    return tuple(rows)
+
+
+def _projection_rows(sparse: SparseNetwork, network: FixedNetwork) -> tuple[ProjectionRow, ...]:
+    census = {c.layer: c for c in sparse.census}
+    fixed = {(q.source, q.target): q for q in network.projections}
+    rows = []
+    for q in sparse.projections:
+        count = census[q.layer]
+        made = fixed.get((q.source, q.target))
+        synapses, exponent, host = (len(made.synapses), made.exponent, made.host) if made else (0, 0, False)
+        row = ProjectionRow(q.layer, q.source, q.target, count.synapses, count.surviving, synapses, exponent, host)
+        rows.append(row)
+    return tuple(rows)
+
+
+def _warnings(sparse: SparseNetwork, network: FixedNetwork, chip: Chip, events: Events) -> tuple[str, ...]:
+    found = []
+    if events.activity.startswith("assumed"):
+        found.append(f"energy rests on an assumption, not on measured rates ({events.activity})")
+    for p in sparse.populations:
+        if np.isfinite(p.node.tau) and abs(round(4096 / p.node.tau) * p.node.tau - 4096) > 1e-6 * 4096:
+            kept = 4096 / min(4095, round(4096 / p.node.tau))
+            found.append(f"{p.name}: tau {p.node.tau:g} becomes {kept:.5g}, the decay has 12 bits")
+    for q in network.projections:
+        if q.exponent < 0 and not q.host:
+            found.append(
+                f"{q.source} -> {q.target}: exponent {q.exponent} shifts the sum, as Lava does; silicon shifts each "
+                "weight and keeps six fractional bits, so the last bit can differ there"
+            )
+        if q.host:
+            found.append(f"{q.source} -> {q.target}: computed by the host and loaded as a bias")
+    return tuple(found)
+
+
+def to_json(report: Any) -> bytes:
+    """Indented JSON, keys in the order of the fields."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes beside `path` and renames, so that no half file is ever seen."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_report(program: Program, path: str) -> Report:
+    """The report that a program carries; raises `ProgramFileError` where it is broken."""
+    try:
+        return msgspec.convert(program.manifest.get("report"), type=Report)
+    except msgspec.ValidationError as error:
+        raise ProgramFileError(path, "carries no report that this release can read", "compile it again") from error

@@ -1,0 +1,133 @@
+"""`Chip`: limits, boards and energies of a target, read from a data file with a source beside each number.
+
+A new chip is one TOML file in ``hw_targets/data``. Passes read limits and never ask which chip it is.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+
+import msgspec
+
+from ..errors import UnsupportedError
+
+Quantity = tuple[float, str]
+Count = tuple[int, str]
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one core or chip can hold; each value is (number, source); 0 in a profile limit means unlimited."""
+
+    cores_per_chip: Count
+    cores_per_tile: Count
+    mesh_columns: Count
+    mesh_rows: Count
+    neurons_per_core: Count
+    synapse_words_per_core: Count
+    pool_words_per_core: Count
+    words_per_neuron: Count
+    in_axons_per_core: Count
+    out_axons_per_core: Count
+    words_per_list: Count
+    formats_per_core: Count
+    compartment_profiles_per_core: Count
+    threshold_profiles_per_core: Count
+    weight_exponent_min: Count
+    weight_exponent_max: Count
+    delay_max: Count
+    index_bits_max: Count
+    graded_payload_bits: Count
+
+
+class Energy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Energy per event in pJ, static power per chip in mW; each value is (number, source)."""
+
+    calibration: str
+    synaptic_operation_pj: Quantity
+    neuron_update_active_pj: Quantity
+    neuron_update_inactive_pj: Quantity
+    spike_within_tile_pj: Quantity
+    hop_east_west_pj: Quantity
+    hop_north_south_pj: Quantity
+    static_mw_per_chip: Quantity
+
+
+class Time(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Time per event in ns; each value is (number, source)."""
+
+    synaptic_operation_ns: Quantity
+    neuron_update_active_ns: Quantity
+    neuron_update_inactive_ns: Quantity
+    spike_within_tile_ns: Quantity
+    barrier_ns: Quantity
+
+
+class Chip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A target. `boards` maps a board's name to (chips, source).
+
+    >>> load("loihi1").neurons_per_core
+    1024
+    """
+
+    name: str
+    title: str
+    note: str
+    limits: Limits
+    boards: dict[str, Count]
+    energy: Energy
+    time: Time
+
+    @property
+    def cores_per_chip(self) -> int:
+        return self.limits.cores_per_chip[0]
+
+    @property
+    def neurons_per_core(self) -> int:
+        return self.limits.neurons_per_core[0]
+
+    @property
+    def synapse_words(self) -> int:
+        return self.limits.synapse_words_per_core[0]
+
+    @property
+    def memory_words(self) -> int:
+        """Words for synapses and neuron state together."""
+        return self.limits.pool_words_per_core[0] or self.synapse_words
+
+    @property
+    def graded(self) -> bool:
+        return self.limits.graded_payload_bits[0] > 0
+
+    def words_needed(self, synapse_words: int, neurons: int) -> int:
+        """Words that a core with these synapses and neurons takes of `memory_words`."""
+        return synapse_words + self.limits.words_per_neuron[0] * neurons
+
+    def position(self, core: int) -> tuple[int, int, int]:
+        """(chip, x, y): the mesh tile of a core, cores counted along the rows of each chip in turn.
+
+        >>> load("loihi2").position(128 + 5)
+        (1, 1, 0)
+        """
+        chip, rest = divmod(core, self.cores_per_chip)
+        y, x = divmod(rest // self.limits.cores_per_tile[0], self.limits.mesh_columns[0])
+        return chip, x, y
+
+
+def names() -> list[str]:
+    """The targets that there are.
+
+    >>> names()
+    ['loihi1', 'loihi2']
+    """
+    folder = resources.files(__package__) / "data"
+    return sorted(entry.name[: -len(".toml")] for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+@cache
+def load(name: str) -> Chip:
+    """The chip called `name`; raises `UnsupportedError` for one that is not there."""
+    if name not in names():
+        raise UnsupportedError(name, "is no target", f"choose one of {', '.join(names())}", value=name)
+    text = (resources.files(__package__) / "data" / f"{name}.toml").read_bytes()
+    return msgspec.toml.decode(text, type=Chip)

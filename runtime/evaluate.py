@@ -1,0 +1,71 @@
+"""Evaluation over samples: one backend, checked against the engine, with the energy of what was counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compiler.energy import Energy, Events, bill
+from ..compiler.fixed import FixedNetwork
+from ..compiler.program import Program
+from ..errors import BackendError
+from ..hw_targets import chip as chips
+from .engine import run_engine
+from .lava import run_lava
+from .result import RunResult
+
+Progress = Callable[[int, int], None]
+
+
+def evaluate(
+    network: FixedNetwork, samples: NDArray[Any], backend: str, progress: Progress | None = None
+) -> tuple[RunResult, bool]:
+    """The backend's result, and whether the engine was run beside it and gave the same spike counts.
+
+    Raises:
+        BackendError: the backend failed, or differs from the engine in a spike count.
+    """
+    if backend == "engine":
+        return run_engine(network, samples, progress=progress), False
+    result = run_lava(network, samples, progress=progress)
+    engine = run_engine(network, samples)
+    if not np.array_equal(result.counts, engine.counts):
+        sample = int(np.flatnonzero((result.counts != engine.counts).any(axis=1))[0])
+        raise BackendError(
+            backend, f"differs from the engine in the spike counts of sample {sample}", "report this as a bug, please"
+        )
+    return result, True
+
+
+def counted_events(program: Program, network: FixedNetwork, result: RunResult) -> Energy:
+    """The energy of a mean sample from the events that a run counted."""
+    activity = result.activity
+    spikes = {name: counts / activity.samples for name, counts in activity.spikes.items()}
+    for source in network.inputs:
+        if source.encoding == "bias":
+            spikes[source.name] = np.zeros(source.size)
+    active = None if activity.active_updates is None else activity.active_updates / activity.samples
+    note = f"counted over {activity.samples} samples in {result.backend}"
+    if active is None:
+        note += ", every neuron update taken as active"
+    return bill(program, network, chips.load(program.target), Events(spikes, active, note))
+
+
+def summary(result: RunResult, labels: NDArray[Any] | None, energy: Energy) -> dict[str, Any]:
+    """What `snn-run --json` writes."""
+    predictions = result.predictions
+    return {
+        "backend": result.backend,
+        "samples": len(result.counts),
+        "accuracy": None if labels is None else float((predictions == labels).mean()),
+        "steps_per_sample": result.activity.steps,
+        "output_spikes_sha256": result.output_spikes_sha256,
+        "predictions": predictions.tolist(),
+        "synops": result.activity.synops,
+        "spikes": int(sum(int(counts.sum()) for counts in result.activity.spikes.values())),
+        "seconds": result.seconds,
+        "energy": energy,
+    }

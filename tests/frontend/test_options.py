@@ -1,0 +1,47 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from snn_compile.errors import UnsupportedError
+from snn_compile.frontend.options import TrainOptions
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"method": "magic"}, "--method: is magic; use grad-r or dense"),
+        ({"reset": "no"}, "--reset: is no; use hard or soft"),
+        ({"encoding": "bias"}, "--encoding: is bias; use graded or rate"),
+        ({"density": 0.0}, "--density: is 0.0; choose a share above 0"),
+        ({"density": 1.5}, "--density: is 1.5"),
+        ({"validation": 0.9}, "--validation: is 0.9; choose a share above 0 and up to 0.5"),
+        ({"alpha": -1.0}, "--alpha: is -1.0; choose 0 or more"),
+        ({"epochs": 0}, "--epochs: is 0; choose 1 or more"),
+        ({"steps": 0}, "--steps: is 0"),
+        ({"batch": 0}, "--batch: is 0"),
+        ({"seed": -1}, "--seed: is -1"),
+        ({"hidden": (4, 0)}, r"--hidden: is \(4, 0\)"),
+        ({"lr": 0.0}, "--lr: is 0.0"),
+        ({"tau": 0.5}, "--tau: is 0.5; choose 1 or more"),
+        ({"threshold": float("nan")}, "--threshold: is nan"),
+    ],
+)
+def test_an_option_out_of_range_is_a_sentence(settings, sentence):
+    with pytest.raises(UnsupportedError, match=sentence):
+        TrainOptions(**settings)
+
+
+def test_the_command_repeats_the_run():
+    options = TrainOptions(method="dense", hidden=(32, 16), lr=0.5, epochs=3, out=Path("a/b.pt"))
+    assert options.command == (
+        "snn-train --data digits --method dense --epochs 3 --seed 0 --hidden 32,16 --lr 0.5 --out a/b.pt"
+    )
+
+
+def test_options_data_and_readers_need_no_torch():
+    code = (
+        "import sys; import snn_compile.frontend.options, snn_compile.frontend.data, snn_compile.frontend.progress, "
+        "snn_compile.frontend.readers; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,163 @@
+import io
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from rich.console import Console  # noqa: E402
+from snn_compile.errors import ModelFileError, UnsupportedError  # noqa: E402
+from snn_compile.frontend import trainer  # noqa: E402
+from snn_compile.frontend.checkpoint import write_checkpoint  # noqa: E402
+from snn_compile.frontend.controller import DensityController  # noqa: E402
+from snn_compile.frontend.data import load  # noqa: E402
+from snn_compile.frontend.gradr import GradR  # noqa: E402
+from snn_compile.frontend.options import TrainOptions  # noqa: E402
+from snn_compile.frontend.progress import training_bar  # noqa: E402
+from snn_compile.frontend.readers import read_checkpoint  # noqa: E402
+
+torch.set_num_threads(1)
+QUICK = {"epochs": 12, "hidden": (32,), "density": 0.3, "lr": 0.02}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One short run, its epochs, and its file."""
+    out, epochs = tmp_path_factory.mktemp("train") / "model.pt", []
+    return trainer.train(TrainOptions(**QUICK, out=out), epochs.append), epochs, out
+
+
+def test_a_short_run_learns_and_has_the_density(trained):
+    result, epochs, _ = trained
+    assert result.test_accuracy > 0.85
+    assert 0.2 < result.connectivity <= 0.3
+    assert [epoch.number for epoch in epochs] == list(range(1, 13))
+    assert not epochs[0].on_target
+    assert epochs[-1].on_target
+    assert epochs[-1].alpha == 0.0
+    kept = epochs[result.best_epoch - 1]
+    assert kept.on_target
+    assert kept.validation_accuracy == max(epoch.validation_accuracy for epoch in epochs if epoch.on_target)
+
+
+def test_the_file_holds_what_was_measured(trained):
+    result, _, out = trained
+    network, digits = read_checkpoint(out), load("digits")
+    assert network.dump() == result.network.dump()
+    for name in ("linear1", "linear2"):
+        assert np.array_equal(network.by_name[name].weight, result.network.by_name[name].weight)
+    weights = [network.by_name[name].weight for name in ("linear1", "linear2")]
+    assert sum(map(np.count_nonzero, weights)) / sum(w.size for w in weights) == result.connectivity
+    assert np.array_equal(network.calibration, digits.train_samples[:64])
+    assert {name: rate.shape for name, rate in network.rates.items()} == {"input": (64,), "lif1": (32,), "lif2": (10,)}
+    assert network.facts == {
+        "data": "digits",
+        "method": "grad-r",
+        "density": 0.3,
+        "epochs": 12,
+        "seed": 0,
+        "test_accuracy": result.test_accuracy,
+        "test_samples": 360,
+        "connectivity": result.connectivity,
+        "command": TrainOptions(**QUICK, out=out).command,
+    }
+    model = trainer.SpikingNetwork(network)
+    tested = trainer.accuracy(model, torch.from_numpy(digits.test_samples), torch.from_numpy(digits.test_labels))
+    assert tested == result.test_accuracy
+
+
+def test_same_seed_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = TrainOptions(epochs=4, hidden=(8,), density=0.5, lr=0.02, out="model.pt")
+    files = []
+    for _ in range(2):
+        trainer.train(options)
+        files.append((tmp_path / "model.pt").read_bytes())
+    assert files[0] == files[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt"]
+
+
+def test_dense_and_rate_coded_runs(tmp_path):
+    options = TrainOptions(method="dense", encoding="rate", epochs=1, hidden=(8,), out=tmp_path / "model.pt")
+    result = trainer.train(options)
+    assert result.connectivity == 1.0
+    assert result.network.by_name["input"].encoding == "rate"
+    assert result.network.facts["density"] is None
+
+
+def test_a_constant_alpha_is_the_published_rule(tmp_path):
+    epochs = []
+    options = TrainOptions(alpha=0.2, epochs=2, hidden=(8,), out=tmp_path / "model.pt")
+    trainer.train(options, epochs.append)
+    assert [epoch.alpha for epoch in epochs] == [0.2, 0.2]
+    assert all(epoch.on_target for epoch in epochs)
+
+
+def test_the_test_part_is_not_looked_at_before_the_end(tmp_path, monkeypatch):
+    seen = []
+    original = trainer.accuracy
+
+    def spy(model, samples, labels):
+        seen.append(len(samples))
+        return original(model, samples, labels)
+
+    monkeypatch.setattr(trainer, "accuracy", spy)
+    trainer.train(TrainOptions(method="dense", epochs=2, hidden=(4,), out=tmp_path / "model.pt"))
+    assert seen == [143, 143, 360]
+
+
+def test_density_that_is_not_reached_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(DensityController, "control", lambda *args: None)
+    with pytest.raises(UnsupportedError, match=r"--density: is 0.1, [0-9.]+ of the weights survive after 1 epochs"):
+        trainer.train(TrainOptions(epochs=1, hidden=(4,), out=tmp_path / "model.pt"))
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_the_controller_reaches_its_target_against_gradients():
+    random = torch.Generator().manual_seed(0)
+    weight = torch.nn.Parameter(torch.randn(1000, generator=random))
+    optimiser = GradR([weight], lr=0.01, alpha=0.0)
+    controller = DensityController(optimiser, target=0.05, total=400)
+    shares = []
+    for step in range(400):
+        controller.control(step, lr=0.01)
+        weight.grad = torch.randn(1000, generator=random)
+        optimiser.step()
+        shares.append(optimiser.connectivity())
+    assert controller.frozen
+    assert 0.03 < shares[-1] <= 0.05
+    assert shares[119] == pytest.approx(controller.wanted(120), rel=0.15)
+
+
+def test_the_file_cannot_be_written(trained, tmp_path):
+    result, _, _ = trained
+    with pytest.raises(ModelFileError, match=r"cannot be written .*; choose another --out"):
+        write_checkpoint(result.network, tmp_path / "missing" / "model.pt")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ModelFileError, match=r"folder: cannot be written"):
+        write_checkpoint(result.network, tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_an_output_that_cannot_be_written_is_said_before_the_work(tmp_path, monkeypatch):
+    def run(path):
+        trainer.train(TrainOptions(epochs=10**6, out=path))
+
+    with pytest.raises(ModelFileError, match=r"is a directory; choose another --out"):
+        run(tmp_path)
+    with pytest.raises(ModelFileError, match=r"cannot be written: there is no folder .*missing; choose another --out"):
+        run(tmp_path / "missing" / "model.pt")
+    monkeypatch.setattr("os.access", lambda *args: False)
+    with pytest.raises(ModelFileError, match=r"cannot be written: the folder .* is read-only"):
+        run(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_bar_is_quiet_without_a_terminal(trained, terminal):
+    _, epochs, _ = trained
+    output = io.StringIO()
+    with training_bar(12, Console(file=output, force_terminal=terminal, width=120)) as progress:
+        for epoch in epochs:
+            progress(epoch)
+    assert ("epoch 12: loss" in output.getvalue()) == terminal
+    assert terminal or output.getvalue() == ""

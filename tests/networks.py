@@ -1,0 +1,104 @@
+"""Random networks in integers, as general as the contract, and a chip so small that they need many cores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+from hypothesis import strategies as st
+from snn_compile.compiler.fixed import FixedInput, FixedNetwork, FixedPopulation, FixedProjection
+from snn_compile.compiler.overflow import check_overflow
+from snn_compile.compiler.synapses import Synapses
+from snn_compile.errors import LimitError
+from snn_compile.hw_targets import chip as chips
+
+
+def random_synapses(rng, n_source, n_target, density, max_delay=0, scale=128):
+    weights = 2 * rng.integers(-scale, scale, (n_target, n_source))
+    weights[rng.random(weights.shape) >= density] = 0
+    if not weights.any():
+        weights[rng.integers(n_target), rng.integers(n_source)] = 2
+    delays = rng.integers(0, max_delay + 1, weights.shape)
+    return Synapses.from_dense(weights.astype(np.int16), delays.astype(np.uint8))
+
+
+def random_network(seed, *, encoding="graded", recurrent=False, delays=False, max_size=24):
+    """(network, samples): a chain of one to three populations with biases and decays, and what the flags ask for."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, max_size, int(rng.integers(2, 5))).tolist()
+    levels = 1 if encoding == "rate" else int(rng.integers(2, 256))
+    source = FixedInput("in", (sizes[0],), encoding, 7 if encoding == "rate" else levels, levels)
+    names = ["in"] + [f"p{i}" for i in range(len(sizes) - 1)]
+    populations, projections = [], []
+    for i, (name, size) in enumerate(zip(names[1:], sizes[1:], strict=True)):
+        host = encoding == "bias" and i == 0
+        density = rng.choice([0.1, 0.5, 1.0])
+        synapses = random_synapses(rng, sizes[i], size, density, int(rng.integers(1, 6)) * (delays and not host))
+        graded = i == 0 and levels > 1
+        exponent = int(rng.integers(-7, 0)) if graded or rng.random() < 0.3 else int(rng.integers(0, 4))
+        projections.append(FixedProjection(names[i], name, synapses, -9 if host else exponent, host))
+        populations.append(_population(rng, name, size, i, least_bias_exponent=4 if host else 0))
+    if recurrent:
+        for i in range(len(populations)):
+            j = int(rng.integers(0, i + 1))
+            synapses = random_synapses(rng, sizes[i + 1], sizes[j + 1], 0.3, 4 * delays)
+            projections.append(FixedProjection(names[i + 1], names[j + 1], synapses, int(rng.integers(-3, 3))))
+    network = FixedNetwork((source,), tuple(populations), tuple(projections), (names[-1],), int(rng.integers(1, 12)))
+    network = _without_overflow(network)
+    return network, random_samples(rng, network)
+
+
+def _population(rng, name, size, offset, least_bias_exponent):
+    du = 4095 if rng.random() < 0.5 else int(rng.integers(500, 4095))
+    bias = rng.integers(-300, 300, size) * (rng.random(size) < 0.5)
+    exponents = np.full(size, rng.integers(least_bias_exponent, 8))
+    dv, vth = int(rng.integers(0, 4096)), int(rng.integers(1, 4000))
+    return FixedPopulation(name, (size,), np.arange(size), du, dv, vth, bias, exponents, offset)
+
+
+def _without_overflow(network):
+    """Lower exponents until the proof passes."""
+    while True:
+        try:
+            check_overflow(network)
+            return network
+        except LimitError:
+            lower = tuple(q if q.host else replace(q, exponent=q.exponent - 1) for q in network.projections)
+            network = replace(network, projections=lower)
+
+
+def random_samples(rng, network, count=3):
+    (source,) = network.inputs
+    if source.encoding == "spikes":
+        values = rng.integers(0, source.payload + 1, (count, network.steps, source.size))
+        return values * (rng.random(values.shape) < 0.3)
+    return rng.integers(0, source.max_value + 1, (count, source.size))
+
+
+FLAVOURS = {
+    "graded": {},
+    "rate": {"encoding": "rate"},
+    "bias": {"encoding": "bias"},
+    "delays": {"delays": True},
+    "recurrent": {"recurrent": True},
+    "spikes, delays, recurrent": {"encoding": "spikes", "delays": True, "recurrent": True},
+}
+"""What the conformance tests go through."""
+
+
+def networks(**flags):
+    """Strategy of (network, samples)."""
+    return st.integers(0, 2**32 - 1).map(lambda seed: random_network(seed, **flags))
+
+
+def any_network():
+    """Strategy of (network, samples) of every flavour."""
+    return st.sampled_from(sorted(FLAVOURS)).flatmap(lambda name: networks(**FLAVOURS[name]))
+
+
+def small_chip(**limits):
+    """loihi2 with other limits, for instance ``neurons_per_core=4``."""
+    chip = chips.load("loihi2")
+    changed = {key: (value, "test") for key, value in limits.items()}
+    return msgspec.structs.replace(chip, limits=msgspec.structs.replace(chip.limits, **changed))

@@ -1,0 +1,88 @@
+"""The contract: reference, engine, decoded tables, PyTorch and Lava agree on every spike, u and v. No tolerance."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+from networks import FLAVOURS, random_network, small_chip
+from reference import simulate
+from snn_compile.compiler.decode import decode
+from snn_compile.compiler.encode import encode
+from snn_compile.compiler.partition import partition
+from snn_compile.compiler.place import place
+from snn_compile.runtime.engine import run_engine
+from snn_compile.runtime.lava import run_lava
+
+
+def by_engine(network, samples):
+    return run_engine(network, samples, traces=[p.name for p in network.populations])
+
+
+def by_decoded_tables(network, samples):
+    """Through the chip's bits, on a chip so small that the network needs several cores."""
+    chip = small_chip(neurons_per_core=9)
+    program = encode(network, place(partition(network, chip), chip), chip)
+    return by_engine(decode(program), samples)
+
+
+def by_torch(network, samples):
+    pytest.importorskip("torch")
+    from snn_compile.frontend.chip_exact import forward
+
+    return forward(network, samples, traces=True)
+
+
+def by_lava(network, samples):
+    if importlib.util.find_spec("lava") is None:
+        pytest.skip("lava-nc is not installed")
+    return run_lava(network, samples, traces=[p.name for p in network.populations])
+
+
+def assert_equal_to_reference(way, network, samples):
+    expected = simulate(network, samples)
+    result = way(network, samples)
+    for population in network.populations:
+        trace = result.traces[population.name]
+        for name, ours, theirs in zip("s u v".split(), (trace.spikes, trace.u, trace.v), expected[population.name]):
+            assert np.array_equal(ours, theirs), f"{population.name}: {name} differs"
+        spikes = expected[population.name][0]
+        assert np.array_equal(result.activity.spikes[population.name], spikes.sum(axis=(0, 1)))
+    outputs = np.concatenate([expected[name][0].sum(axis=1) for name in network.outputs], axis=1)
+    assert np.array_equal(result.counts, outputs)
+    return sum(int(expected[p.name][0].sum()) for p in network.populations)
+
+
+@pytest.mark.parametrize("flavour", sorted(FLAVOURS))
+@pytest.mark.parametrize("way", [by_engine, by_decoded_tables, by_torch], ids=lambda way: way.__name__)
+def test_agrees_with_the_reference(way, flavour):
+    spikes = 0
+    for seed in range(60):
+        network, samples = random_network(seed, **FLAVOURS[flavour])
+        spikes += assert_equal_to_reference(way, network, samples)
+    assert spikes > 500, "the networks must be lively, or the test says nothing"
+
+
+@pytest.mark.parametrize("flavour", sorted(FLAVOURS))
+def test_lava_agrees_with_the_reference(flavour):
+    for seed in (1, 2):
+        network, samples = random_network(seed, **FLAVOURS[flavour])
+        assert_equal_to_reference(by_lava, network, samples)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flavour", sorted(FLAVOURS))
+def test_lava_agrees_with_the_reference_on_many(flavour):
+    for seed in range(100, 120):
+        network, samples = random_network(seed, **FLAVOURS[flavour])
+        assert_equal_to_reference(by_lava, network, samples)
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    network, samples = random_network(3)
+    samples = np.repeat(samples, 20, axis=0)
+    one, three = (run_engine(network, samples, threads=n) for n in (1, 3))
+    assert np.array_equal(one.counts, three.counts)
+    assert one.activity.synops == three.activity.synops
+    assert one.activity.active_updates == three.activity.active_updates
