@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .runtime.result import RunResult
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-JsonOut = Annotated[Optional[Path], typer.Option("--json", help="Write the result as JSON, for programs.")]
+JsonOut = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON, for programs.")]
 
 
 class Backend(str, Enum):
@@ -140,7 +140,7 @@ def _train(
     batch: Annotated[int, typer.Option(help="Samples per step of the optimiser.")] = 64,
     lr: Annotated[float, typer.Option(help="Learning rate at the start.")] = 5e-3,
     alpha: Annotated[
-        Optional[float], typer.Option(help="Strength of Grad R's prior, constant; steered to the density if absent.")
+        float | None, typer.Option(help="Strength of Grad R's prior, constant; steered to the density if absent.")
     ] = None,
     validation: Annotated[float, typer.Option(help="Share of the training samples for validation.")] = 0.1,
     debug: Debug = False,
@@ -201,12 +201,12 @@ def _accuracy(result: RunResult, data: DataSet) -> float:
 
 
 def _compile(
-    model: Annotated[Optional[Path], typer.Argument(help="A checkpoint of snn-train.")] = None,
-    target: Annotated[Optional[str], typer.Option(help="The chip, such as loihi2.")] = None,
-    out: Annotated[Optional[Path], typer.Option(help="The program to write; MODEL.snnc if absent.")] = None,
-    report: Annotated[Optional[Path], typer.Option(help="Write the report as one HTML page.")] = None,
+    model: Annotated[Path | None, typer.Argument(help="A checkpoint of snn-train.")] = None,
+    target: Annotated[str | None, typer.Option(help="The chip, such as loihi2.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The program to write; MODEL.snnc if absent.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.")] = None,
     json: JsonOut = None,
-    board: Annotated[Optional[str], typer.Option(help="The board; the target's largest if absent.")] = None,
+    board: Annotated[str | None, typer.Option(help="The board; the target's largest if absent.")] = None,
     list_targets: Annotated[bool, typer.Option("--list-targets", help="Show the targets and their limits.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -266,7 +266,7 @@ def _run(
     program: Annotated[Path, typer.Argument(help="A program of snn-compile.")],
     backend: Annotated[Backend, typer.Option(help="Where it runs.")] = Backend.engine,
     data: Annotated[str, typer.Option(help="Data set whose test part is run.")] = "digits",
-    limit: Annotated[Optional[int], typer.Option(help="Run the first samples only.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="Run the first samples only.", min=1)] = None,
     json: JsonOut = None,
     debug: Debug = False,
 ) -> None:
@@ -316,16 +316,18 @@ def _accuracies(program: Program, result: RunResult, data: DataSet, agrees: bool
         lines.append(f"accuracy  {trained:.2%} in PyTorch's float (from the checkpoint, all test samples)")
     lines.append(f"accuracy  {_accuracy(result, data):.2%} in {result.backend}")
     if agrees:
-        lines.append(f"accuracy  {_accuracy(result, data):.2%} in engine: every spike count equal to {result.backend}'s")
+        lines.append(
+            f"accuracy  {_accuracy(result, data):.2%} in engine: every spike count equal to {result.backend}'s"
+        )
     lines.append(f"output spikes sha256 {result.output_spikes_sha256}")
     return "\n".join(lines)
 
 
 def _report(
     program: Annotated[Path, typer.Argument(help="A program of snn-compile.")],
-    html: Annotated[Optional[Path], typer.Option(help="Write the report as one HTML page.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.")] = None,
     json: JsonOut = None,
-    csv: Annotated[Optional[Path], typer.Option(help="Write the cores as CSV.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the cores as CSV.")] = None,
     debug: Debug = False,
 ) -> None:
     """Show what a compiled program costs."""
@@ -334,11 +336,12 @@ def _report(
     from .compiler.report import read_report, to_json, write_atomically
 
     report: Report = read_report(file.load(program), str(program))
-    contents = {html: lambda: render.html(report).encode(), json: lambda: to_json(report)}
-    contents[csv] = lambda: render.to_csv(report).encode()
-    for path, content in contents.items():
-        if path is not None:
-            write_atomically(path, content())
+    if html is not None:
+        write_atomically(html, render.html(report).encode())
+    if json is not None:
+        write_atomically(json, to_json(report))
+    if csv is not None:
+        write_atomically(csv, render.to_csv(report).encode())
     render.show(render.terminal(report))
 
 

@@ -103,12 +103,13 @@ class _Layout:
             whole = len(count) == len(numbers) and (count >= 0).all() and int(start[0]) == 0
             _require(bool(whole) and int(start[-1]) == len(core) == len(axon), "its output axons have broken starts")
             parts.append(np.stack([np.repeat(numbers.astype(np.int64), count), core.astype(np.int64), axon]))
-        routes = np.concatenate(parts, axis=1).astype(np.int64)
+        routes: Ints = np.concatenate(parts, axis=1).astype(np.int64)
         lists = np.array([len(core.axon_start) for core in program.cores])
         inside = routes[1] < len(lists)
         _require(bool(inside.all()), "an output axon leads to a core that is not there")
         _require(bool((routes[2] < lists[routes[1]]).all()), "an output axon leads to an input axon that is not there")
-        return routes[:, np.lexsort((routes[2], routes[1]))]
+        order = np.lexsort((routes[2], routes[1]))
+        return np.asarray(routes[:, order])
 
 
 def _read_core(program: Program, layout: _Layout, number: int) -> tuple[Ints, ...]:

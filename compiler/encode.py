@@ -35,7 +35,8 @@ def encode(
     _check_values(network, chip)
     netlist = Netlist.of(network)
     slices = placement.slices.neurons
-    bodies, routes = [], []
+    bodies: list[tuple[Any, ...]] = []
+    routes = []
     for core, neurons in enumerate(slices):
         sources, parts = netlist.parts_of(neurons)
         packing = pack(parts, len(neurons), chip.limits.formats_per_core[0])
@@ -106,7 +107,8 @@ class _Routing:
         self.routes = routes[:, np.lexsort((routes[1], routes[0]))]
         self.start = np.searchsorted(self.routes[0], np.arange(sources + 1))
 
-    def of(self, sources: Ints) -> tuple[NDArray[np.uint32], NDArray[np.uint16], NDArray[np.uint16]]:
+    def of(self, sources: Ints) -> tuple[Any, ...]:
+        """(start, core, axon) as `InputTables` has them."""
         count = self.start[sources + 1] - self.start[sources]
         start = np.concatenate([[0], np.cumsum(count)])
         rows = np.repeat(self.start[sources] - start[:-1], count) + np.arange(start[-1])

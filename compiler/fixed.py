@@ -77,12 +77,12 @@ class FixedPopulation:
 
     name: str
     shape: Shape
-    origin: NDArray[np.int32]
+    origin: NDArray[Any]
     du: int
     dv: int
     vth: int
-    bias_mant: NDArray[np.int16]
-    bias_exp: NDArray[np.uint8]
+    bias_mant: NDArray[Any]
+    bias_exp: NDArray[Any]
     offset: int
 
     def __post_init__(self) -> None:
@@ -113,7 +113,8 @@ class FixedPopulation:
     @property
     def bias(self) -> NDArray[np.int64]:
         """(size,) int64: bias_mant << bias_exp, in units of v."""
-        return self.bias_mant.astype(np.int64) << self.bias_exp
+        shifted: NDArray[np.int64] = self.bias_mant.astype(np.int64) << self.bias_exp
+        return shifted
 
     def _key(self) -> tuple[Any, ...]:
         arrays = (self.origin, self.bias_mant, self.bias_exp)
@@ -147,8 +148,8 @@ class FixedNetwork:
     steps: int
 
     def __post_init__(self) -> None:
-        names = [p.name for p in (*self.inputs, *self.populations)]
-        if len(set(names)) != len(names):
+        names = set(self.by_name)
+        if len(names) != len(self.inputs) + len(self.populations):
             raise NetworkError("network", "two populations have the same name", "rename one")
         for name in self.outputs:
             if name not in {p.name for p in self.populations}:
@@ -177,7 +178,8 @@ class FixedNetwork:
 
     @cached_property
     def by_name(self) -> dict[str, FixedInput | FixedPopulation]:
-        return {p.name: p for p in (*self.inputs, *self.populations)}
+        members: list[FixedInput | FixedPopulation] = [*self.inputs, *self.populations]
+        return {p.name: p for p in members}
 
     def offset(self, name: str) -> int:
         population = self.by_name[name]
@@ -200,10 +202,10 @@ class FixedNetwork:
     def dump(self) -> str:
         """A short stable text for tests and people."""
         lines = [f"fixed network, {self.steps} steps, outputs {', '.join(self.outputs)}"]
-        for i in self.inputs:
-            lines.append(f"  {i.name}: input {i.size} {i.encoding} 0..{i.max_value} levels {i.levels}")
-        for p in self.populations:
-            lines.append(f"  {p.name}: {p.size} neurons, du {p.du} dv {p.dv} vth {p.vth} offset {p.offset}")
+        lines += [f"  {i.name}: input {i.size} {i.encoding} 0..{i.max_value} levels {i.levels}" for i in self.inputs]
+        lines += [
+            f"  {p.name}: {p.size} neurons, du {p.du} dv {p.dv} vth {p.vth} offset {p.offset}" for p in self.populations
+        ]
         for q in self.projections:
             where = " on the host" if q.host else ""
             lines.append(f"  {q.source} -> {q.target}: {len(q.synapses)} synapses << {q.exponent}{where}")

@@ -7,6 +7,7 @@ normalisation becomes a bias, so that a black pixel sends nothing.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -64,7 +65,7 @@ def fold(network: Network) -> Network:
                 layer = replace(layer, name=f"{layer.name}-{repeats}")
             folded = _with_flatten(layer, network.shapes[source], network.shapes[target])
             nodes += folded
-            edges += pairwise([source, *(node.name for node in folded), target])
+            edges += itertools.pairwise([source, *(node.name for node in folded), target])
     return replace(network, nodes=tuple(nodes), edges=tuple(edges))
 
 
@@ -75,10 +76,6 @@ def _with_flatten(layer: Linear | Conv2d, shape: Shape, result: Shape) -> list[N
     if isinstance(layer, Conv2d) and len(result) == 1:
         nodes.append(Flatten(f"{layer.name}-flat"))
     return nodes
-
-
-def pairwise(names: Sequence[str]) -> list[tuple[str, str]]:
-    return list(zip(names, names[1:], strict=False))
 
 
 def path(network: Network, name: str) -> tuple[str, list[Node]]:
@@ -229,7 +226,8 @@ def _constant_response(layer: Conv2d, shift: FloatArray, shape: Shape) -> FloatA
         place = np.arange(count)[:, None] * layer.stride[axis] - layer.padding[axis]
         place = place + np.arange(taps.shape[1 + axis]) * layer.dilation[axis]
         inside.append(((place >= 0) & (place < shape[1 + axis])).astype(np.float64))
-    return np.einsum("oyx,ry,cx->orc", taps, inside[0], inside[1])
+    response: FloatArray = np.einsum("oyx,ry,cx->orc", taps, inside[0], inside[1])
+    return response
 
 
 def _pool_before(layer: Linear | Conv2d, pool: AvgPool2d, shape: Shape) -> Linear | Conv2d:

@@ -27,7 +27,8 @@ def lower(network: Network) -> SparseNetwork:
         NetworkError: a population has no neuron left.
     """
     inputs = tuple(_input(network, node) for node in network.nodes if isinstance(node, Input))
-    populations, projections, census = [], {}, []
+    populations, census = [], []
+    projections: dict[tuple[str, str], SparseProjection] = {}
     for node in network.nodes:
         if not isinstance(node, LIF):
             continue

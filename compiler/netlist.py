@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ class Netlist:
 
     @classmethod
     def of(cls, network: FixedNetwork) -> Netlist:
-        names = tuple(p.name for p in (*network.populations, *network.inputs))
+        names = (*(p.name for p in network.populations), *(p.name for p in network.inputs))
         sizes = [network.by_name[name].size for name in names]
         base = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         neurons = sum(p.size for p in network.populations)
@@ -94,5 +95,6 @@ class Netlist:
         return sources.astype(np.int64), parts
 
 
-def _join(parts: list[NDArray[np.integer]], dtype: type) -> NDArray[np.integer]:  # type: ignore[type-arg]
-    return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype, copy=False)
+def _join(parts: list[NDArray[Any]], dtype: type) -> NDArray[Any]:
+    joined: NDArray[Any] = np.concatenate([np.zeros(0, dtype), *parts])
+    return joined.astype(dtype, copy=False)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from ..errors import NetworkError, UnsupportedError
 
-FloatArray = NDArray[np.floating[Any]]
+FloatArray = NDArray[Any]
+"""Floats of any width."""
 Shape = tuple[int, ...]
 
 
@@ -92,7 +93,11 @@ class Input(_Node):
             self.name,
             f"has the shape {self.shape}, positive sizes are needed",
         )
-        _check(1 <= self.max_value < 2**16, self.name, f"max_value is {self.max_value}, 1 to 65535 is possible")
+        _check(
+            isinstance(self.max_value, int) and 1 <= self.max_value < 2**16,
+            self.name,
+            f"max_value is {self.max_value}, a whole number 1 to 65535 is possible",
+        )
         _check(self.encoding in ("graded", "rate", "spikes"), self.name, f"has the encoding {self.encoding!r}")
 
 
@@ -107,6 +112,7 @@ class Normalise(_Node):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check(bool((self.std > 0).all()), self.name, "std is not positive everywhere")
+        _check(len(self.mean) == len(self.std), self.name, f"has {len(self.mean)} means, {len(self.std)} deviations")
 
     def affine(self) -> tuple[FloatArray, FloatArray]:
         return 1.0 / self.std.astype(float), -self.mean.astype(float) / self.std.astype(float)
@@ -155,6 +161,10 @@ class Dropout(_Node):
 
     p: float = 0.5
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(0 <= self.p <= 1, self.name, f"p is {self.p}, 0 to 1 is possible")
+
 
 @dataclass(frozen=True, eq=False)
 class Flatten(_Node):
@@ -194,7 +204,10 @@ class Linear(_Node):
 
 @dataclass(frozen=True, eq=False)
 class Conv2d(_Node):
-    """2-d cross-correlation; weight (out, in / groups, rows, columns), bias (out,), or (out, rows, columns) after folding."""
+    """2-d cross-correlation.
+
+    weight (out, in / groups, rows, columns), bias (out,), or (out, rows, columns) after folding.
+    """
 
     weight: FloatArray = field(default_factory=lambda: np.zeros((1, 1, 1, 1)))
     bias: FloatArray | None = None
@@ -242,7 +255,9 @@ class AvgPool2d(_Node):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check(
-            len(self.kernel) == 2 and len(self.stride) == 2 and min(*self.kernel, *self.stride) >= 1,
+            len(self.kernel) == 2
+            and len(self.stride) == 2
+            and all(isinstance(n, int) and n >= 1 for n in (*self.kernel, *self.stride)),
             self.name,
             f"kernel {self.kernel} and stride {self.stride} must be two positive integers each",
         )
@@ -277,6 +292,7 @@ class LIF(_Node):
             self.name,
             f"the threshold is {self.threshold}, a positive number is needed",
         )
+        _check(isinstance(self.decay_input, bool), self.name, f"decay_input is {self.decay_input!r}, no truth value")
         _check(self.reset in ("hard", "soft"), self.name, f"reset is {self.reset!r}, 'hard' or 'soft' is possible")
         _check(self.fires in (">=", ">"), self.name, f"fires at {self.fires!r}, '>=' or '>' is possible")
 

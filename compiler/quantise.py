@@ -1,7 +1,8 @@
 """`quantise`: a `SparseNetwork` in float becomes a `FixedNetwork` in the chip's integers.
 
 The threshold test ``v >= S θ`` of training becomes the chip's ``v > 64 vth`` with ``64 S θ = 64 vth + 1``: v is an
-integer there, so ≥ costs nothing.
+integer there, so the threshold itself is exact. Only where float weights add up to θ to the last bit does their rounding
+decide.
 """
 
 from __future__ import annotations
@@ -64,8 +65,7 @@ def _encode_input(source: SparseInput, chip: Chip) -> FixedInput:
                 "train with binary spikes, or choose a target with graded ones",
             )
         return FixedInput(node.name, node.shape, "spikes", node.max_value, node.max_value)
-    encoding = "graded" if chip.graded else "bias"
-    return FixedInput(node.name, node.shape, encoding, node.max_value, node.max_value)
+    return FixedInput(node.name, node.shape, "graded" if chip.graded else "bias", node.max_value, node.max_value)
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,8 @@ def _apply(
         exponents = np.full(population.size, exponent, np.uint8)
     else:
         exponents = _bias_exponents(bias * scale * ONE)
-    mantissa = np.rint(bias * scale * ONE / 2.0**exponents)
+    floored = 0.5 if hosts else 0.0  # the host's sum loses half a unit of the mantissa in the mean
+    mantissa = np.rint(bias * scale * ONE / 2.0**exponents + floored)
     made = FixedPopulation(
         node.name,
         population.shape,
@@ -243,7 +244,8 @@ def _apply(
 def _bias_exponents(values: FloatArray) -> NDArray[np.uint8]:
     """(n,) smallest exponents with which the mantissas fit 13 bits."""
     size = np.maximum(np.abs(values) / BIAS_MAX, 1e-300)
-    return np.clip(np.ceil(np.log2(size)), 0, BIAS_EXPONENT_MAX).astype(np.uint8)
+    exponents: NDArray[np.uint8] = np.clip(np.ceil(np.log2(size)), 0, BIAS_EXPONENT_MAX).astype(np.uint8)
+    return exponents
 
 
 def _apply_hosts(hosts: list[_Drive], bias: FloatArray, scale: float) -> tuple[int, list[FixedProjection]]:

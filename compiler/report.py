@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ProgramFileError
 from ..hw_targets.chip import Chip
@@ -21,7 +22,7 @@ from .partition import output_entries
 from .place import Placement
 from .program import Program
 from .quantise import ASSUMED_RATE
-from .sparse import SparseInput, SparseNetwork
+from .sparse import SparseInput, SparseNetwork, SparsePopulation
 
 
 class CoreRow(msgspec.Struct, frozen=True):
@@ -168,8 +169,10 @@ def make_report(
 
 def expected_events(sparse: SparseNetwork, network: FixedNetwork) -> Events:
     """Events of a mean sample from the rates that the model brings, or from an assumption, which it says."""
-    spikes, assumed = {}, []
-    for p in (*sparse.inputs, *sparse.populations):
+    spikes: dict[str, NDArray[Any]] = {}
+    assumed: list[str] = []
+    members: list[SparseInput | SparsePopulation] = [*sparse.inputs, *sparse.populations]
+    for p in members:
         rate = p.activity if isinstance(p, SparseInput) else p.rate
         if rate is None:
             assumed.append(p.name)

@@ -26,11 +26,12 @@ SAMPLE = 1_000_000
 def to_weights(values: FloatArray, scale: float) -> NDArray[np.int64]:
     """``2 round(values * scale / 2)``, clipped to -256 … 254.
 
-    >>> to_weights(np.array([0.1, -0.5, 1.0]), 254.0).tolist()
-    [26, -126, 254]
+    >>> to_weights(np.array([0.1, -0.5, 1.1]), 256.0).tolist()
+    [26, -128, 254]
     """
     half = np.clip(np.rint(values * (scale / 2)), WEIGHT_MIN // 2, WEIGHT_MAX // 2)
-    return 2 * half.astype(np.int64)
+    doubled: NDArray[np.int64] = 2 * half.astype(np.int64)
+    return doubled
 
 
 @dataclass(frozen=True)

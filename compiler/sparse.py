@@ -108,7 +108,8 @@ class SparseNetwork:
 
     @cached_property
     def by_name(self) -> dict[str, SparseInput | SparsePopulation]:
-        return {p.name: p for p in (*self.inputs, *self.populations)}
+        members: list[SparseInput | SparsePopulation] = [*self.inputs, *self.populations]
+        return {p.name: p for p in members}
 
     def dump(self) -> str:
         """A short stable text for tests and people."""

@@ -82,5 +82,6 @@ class DensityController:
 
     def _reach(self, step: int, lr: float) -> float:
         """How far alpha = 1 pulls theta within the horizon."""
-        beta1 = self.optimiser.param_groups[0]["betas"][0]
-        return sum(max(lr, 1e-12) / (1 - beta1 ** (step + ahead)) for ahead in range(1, self.horizon + 1))
+        beta1: float = self.optimiser.param_groups[0]["betas"][0]
+        step_sizes = (max(lr, 1e-12) / (1 - beta1 ** (step + ahead)) for ahead in range(1, self.horizon + 1))
+        return float(sum(step_sizes))

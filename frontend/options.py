@@ -37,7 +37,7 @@ class TrainOptions:
     data: str = "digits"
     method: Literal["grad-r", "dense"] = "grad-r"
     density: float = 0.1
-    epochs: int = 100
+    epochs: int = 200
     seed: int = 0
     hidden: tuple[int, ...] = (256,)
     steps: int = 8
@@ -46,7 +46,7 @@ class TrainOptions:
     reset: Literal["hard", "soft"] = "hard"
     encoding: Literal["graded", "rate"] = "graded"
     batch: int = 64
-    lr: float = 5e-3
+    lr: float = 1e-2
     alpha: float | None = None
     validation: float = 0.1
     out: Path = Path("model.pt")

@@ -243,7 +243,7 @@ def write(parts: Parts, packing: Packing) -> tuple[NDArray[np.uint64], NDArray[n
     return words, starts[:-1].astype(np.uint32)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _put(words: Any, at: int, value: int, width: int) -> int:  # pragma: no cover – compiled
     word, bit = at >> 6, at & 63
     mask = (np.uint64(1) << np.uint64(width)) - np.uint64(1)
@@ -254,7 +254,7 @@ def _put(words: Any, at: int, value: int, width: int) -> int:  # pragma: no cove
     return at + width
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _get(words: Any, at: int, width: int) -> int:  # pragma: no cover – compiled
     if width == 0:
         return 0
@@ -262,10 +262,11 @@ def _get(words: Any, at: int, width: int) -> int:  # pragma: no cover – compil
     value = words[word] >> np.uint64(bit)
     if bit + width > 64:
         value |= words[word + 1] << np.uint64(64 - bit)
-    return np.int64(value & ((np.uint64(1) << np.uint64(width)) - np.uint64(1)))
+    value &= (np.uint64(1) << np.uint64(width)) - np.uint64(1)
+    return np.int64(value)  # type: ignore[return-value]  # numba: not an unsigned number
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _write_lists(
     words: Any,
     list_bit: Any,
@@ -365,7 +366,7 @@ _READ_FAULTS = {
 }
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _read_lists(
     words: Any, starts: Any, lengths: Any, rows: Any, compartments: int, out: Any, fill: bool
 ) -> int:  # pragma: no cover – compiled

@@ -19,7 +19,7 @@ from ..compiler.fixed import FixedNetwork
 from ..errors import DataError
 from .encoding import payloads
 from .kernel import run_samples
-from .result import Activity, Counts, RunResult, Trace, count_synops
+from .result import Activity, Counts, RunResult, Trace, count_packets, count_synops
 from .tables import Tables
 
 LARGEST_CHUNK = 256
@@ -51,9 +51,9 @@ def run_engine(
     """
     if len(network.inputs) != 1:
         raise DataError("network", f"has {len(network.inputs)} inputs, one is needed", "merge them")
-    values = payloads(samples, network.inputs[0], network.steps)
-    if values.ndim == 2:
-        values = values[:, None]
+    source = network.inputs[0]
+    sent = payloads(samples, source, network.steps)
+    values = sent[:, None] if sent.ndim == 2 else sent
     tables = Tables.of(network)
     outputs = np.concatenate([np.arange(tables.sources)[tables.range(name)] for name in network.outputs])
     count = len(values)
@@ -63,15 +63,13 @@ def run_engine(
     chunk = max(1, min(LARGEST_CHUNK, -(-count // (4 * workers))))
 
     def work(low: int, high: int) -> Counts:
-        total = np.zeros((2, tables.sources), np.int64)
-        run_samples(
-            tables.flat, values, low, high, network.steps, tables.ring_size, outputs, counts, total, trace
-        )
+        total = np.zeros((2, tables.neurons), np.int64)
+        run_samples(tables.flat, values, low, high, network.steps, tables.ring_size, outputs, counts, total, trace)
         return total
 
     work(0, 0)  # compiles the kernel, so that the time below is the run's alone
     begin = time.perf_counter()
-    total = np.zeros((2, tables.sources), np.int64)
+    total = np.zeros((2, tables.neurons), np.int64)
     with ThreadPoolExecutor(workers) as pool:
         starts = range(0, count, chunk)
         for start, part in zip(starts, pool.map(lambda i: work(i, min(i + chunk, count)), starts), strict=True):
@@ -79,10 +77,9 @@ def run_engine(
             if progress is not None:
                 progress(min(start + chunk, count), count)
     seconds = time.perf_counter() - begin
-    spikes = {name: total[0][tables.range(name)] for name in tables.names}
-    activity = Activity(
-        count, network.steps, spikes, count_synops(network, spikes), int(total[1, : tables.neurons].sum())
-    )
+    spikes = {p.name: total[0][tables.range(p.name)] for p in network.populations}
+    spikes |= count_packets(network, {source.name: sent})
+    activity = Activity(count, network.steps, spikes, count_synops(network, spikes), int(total[1].sum()))
     found = {name: _trace(trace[:, :, :, tables.range(name)]) for name in traces}
     return RunResult("engine", counts, activity, seconds, found)
 
@@ -95,4 +92,3 @@ def _cores() -> int:
 
 def _trace(part: NDArray[np.int32]) -> Trace:
     return Trace(part[0].astype(np.uint8), part[1], part[2])
-

@@ -44,9 +44,6 @@ def counted_events(program: Program, network: FixedNetwork, result: RunResult) -
     """The energy of a mean sample from the events that a run counted."""
     activity = result.activity
     spikes = {name: counts / activity.samples for name, counts in activity.spikes.items()}
-    for source in network.inputs:
-        if source.encoding == "bias":
-            spikes[source.name] = np.zeros(source.size)
     active = None if activity.active_updates is None else activity.active_updates / activity.samples
     note = f"counted over {activity.samples} samples in {result.backend}"
     if active is None:

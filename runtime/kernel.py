@@ -25,13 +25,13 @@ class State(NamedTuple):
     spikes: Any
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _decay(value: Any, keep: Any) -> Any:
     product = value * keep
     return product >> 12 if product >= 0 else -((-product) >> 12)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _send(net: Flat, row: Any, source: int, payload: int, step: int, ring: Any) -> None:
     """A spike walks the fan-out list of its source."""
     at = row[POINTER] + source - row[FIRST_SOURCE]
@@ -44,7 +44,7 @@ def _send(net: Flat, row: Any, source: int, payload: int, step: int, ring: Any) 
             ring[start + (step + net.lags[k]) % slots * size + net.targets[k]] += np.int64(net.weights[k]) * payload
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _collect(row: Any, step: int, ring: Any, into: Any) -> None:
     """The sum that arrives in this step, shifted once, and the slot empty again."""
     exponent = row[EXPONENT]
@@ -56,13 +56,13 @@ def _collect(row: Any, step: int, ring: Any, into: Any) -> None:
             ring[start + n] = 0
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _is_constant(net: Flat, row: Any, static: bool) -> bool:
     """Whether a row sends the same sum in every step of a sample."""
     return static and row[SLOTS] == 1 and row[FIRST_SOURCE] >= len(net.bias_mant)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _send_inputs(net: Flat, values: Any, step: int, static: bool, constant: bool, ring: Any) -> None:
     """The values of all inputs along their constant rows, or along the others."""
     neurons = len(net.bias_mant)
@@ -75,7 +75,7 @@ def _send_inputs(net: Flat, values: Any, step: int, static: bool, constant: bool
                         _send(net, net.rows[r], source, payload, step, ring)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _begin(net: Flat, values: Any, static: bool, state: State) -> None:
     """Zero state, the biases with the host's part, and the sums of a steady input."""
     for array in (state.ring, state.constant, state.bias, state.u, state.v):
@@ -100,7 +100,7 @@ def _begin(net: Flat, values: Any, static: bool, state: State) -> None:
             _collect(row, 0, state.ring, state.constant)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _update(net: Flat, p: int, step: int, state: State, active: Any) -> None:
     """One step of one population; `state.current` holds what arrives."""
     keep_u, keep_v, threshold = 4095 - net.constants[p, 0], 4096 - net.constants[p, 1], net.constants[p, 2] << 6
@@ -120,9 +120,18 @@ def _update(net: Flat, p: int, step: int, state: State, active: Any) -> None:
         state.v[n] = v
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def run_samples(
-    net: Flat, values: Any, low: int, high: int, steps: int, ring_size: int, outputs: Any, counts: Any, total: Any, trace: Any
+    net: Flat,
+    values: Any,
+    low: int,
+    high: int,
+    steps: int,
+    ring_size: int,
+    outputs: Any,
+    counts: Any,
+    total: Any,
+    trace: Any,
 ) -> None:
     """Samples low … high - 1.
 
@@ -130,7 +139,7 @@ def run_samples(
         net: the network.
         values: (samples, steps or 1, inputs) payloads; 1 step: the same in each.
         outputs: the neurons whose spikes are counted into `counts` (samples, outputs).
-        total: (2, sources) events sent and updates active are added here.
+        total: (2, neurons) spikes and active updates are added here.
         trace: (3, samples, steps, neurons) spikes, u and v are written here, unless it has no samples.
     """
     neurons = len(net.bias_mant)
@@ -145,8 +154,6 @@ def run_samples(
         _begin(net, values[sample, 0], static, state)
         for step in range(steps):
             row = values[sample, 0 if static else step]
-            for i in range(len(row)):
-                total[0, neurons + i] += row[i] > 0
             _send_inputs(net, row, step, static, False, state.ring)
             before[:] = state.spikes
             for p in range(len(net.constants)):

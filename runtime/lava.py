@@ -27,7 +27,7 @@ from ..compiler.fixed import FixedNetwork
 from ..errors import BackendError, LimitError, NetworkError
 from .encoding import payloads
 from .lava_job import TRACED, LavaJob
-from .result import Activity, RunResult, Trace
+from .result import Activity, RunResult, Trace, count_packets, count_synops
 
 POLL_S = 0.05
 Progress = Callable[[int, int], None]
@@ -196,10 +196,7 @@ def _collect(job: LavaJob, sent: Mapping[str, NDArray[np.int32]], seconds: float
     network = job.network
     counts = {p.name: np.load(job.file("counts", p.name)) for p in network.populations}
     spikes = {name: array.sum(0, dtype=np.int64) for name, array in counts.items()}
-    for name, array in sent.items():
-        active = np.count_nonzero(array, axis=tuple(range(array.ndim - 1)))
-        spikes[name] = active.astype(np.int64) * (network.steps if array.ndim == 2 else 1)
-    synops = sum(int(spikes[q.source] @ q.synapses.fan_out) for q in network.projections if not q.host)
+    spikes |= count_packets(network, sent)
     found = {}
     for name in job.traces:
         arrays = {kind: np.load(job.file(kind, name)) for kind in TRACED}
@@ -207,7 +204,7 @@ def _collect(job: LavaJob, sent: Mapping[str, NDArray[np.int32]], seconds: float
     return RunResult(
         backend="lava",
         counts=np.concatenate([counts[name] for name in network.outputs], axis=1),
-        activity=Activity(len(counts[network.outputs[0]]), network.steps, spikes, synops),
+        activity=Activity(len(counts[network.outputs[0]]), network.steps, spikes, count_synops(network, spikes)),
         seconds=seconds,
         traces=found,
     )

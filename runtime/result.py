@@ -64,12 +64,29 @@ class RunResult:
     @property
     def predictions(self) -> NDArray[np.int64]:
         """(samples,) the output with most spikes; the first of equals."""
-        return self.counts.argmax(axis=1)
+        best: NDArray[np.int64] = self.counts.argmax(axis=1)
+        return best
 
     @property
     def output_spikes_sha256(self) -> str:
         """Over the int32 counts, samples × outputs, C order, little-endian."""
         return hashlib.sha256(np.ascontiguousarray(self.counts, "<i4").tobytes()).hexdigest()
+
+
+def count_packets(network: FixedNetwork, sent: Mapping[str, NDArray[np.int32]]) -> dict[str, Counts]:
+    """Per input (size,) steps with a payload above 0, over all samples; none where the host loads biases instead.
+
+    Args:
+        network: whose inputs they are.
+        sent: per input what `encoding.payloads` gives.
+    """
+    packets = {}
+    for source in network.inputs:
+        values = sent[source.name]
+        repeats = network.steps if values.ndim == 2 else 1
+        count = np.count_nonzero(values, axis=tuple(range(values.ndim - 1))).astype(np.int64) * repeats
+        packets[source.name] = np.zeros_like(count) if source.encoding == "bias" else count
+    return packets
 
 
 def count_synops(network: FixedNetwork, spikes: Mapping[str, Counts]) -> int:

@@ -56,7 +56,7 @@ class Tables:
     @classmethod
     def of(cls, network: FixedNetwork) -> Tables:
         populations = sorted(network.populations, key=lambda p: p.offset)
-        names = tuple(p.name for p in (*populations, *network.inputs))
+        names = (*(p.name for p in populations), *(p.name for p in network.inputs))
         sizes = [network.by_name[name].size for name in names]
         first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         base = dict(zip(names, first.tolist(), strict=False))

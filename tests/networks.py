@@ -38,7 +38,7 @@ def random_network(seed, *, encoding="graded", recurrent=False, delays=False, ma
         graded = i == 0 and levels > 1
         exponent = int(rng.integers(-7, 0)) if graded or rng.random() < 0.3 else int(rng.integers(0, 4))
         projections.append(FixedProjection(names[i], name, synapses, -9 if host else exponent, host))
-        populations.append(_population(rng, name, size, i, least_bias_exponent=4 if host else 0))
+        populations.append(_population(rng, name, size, i, host))
     if recurrent:
         for i in range(len(populations)):
             j = int(rng.integers(0, i + 1))
@@ -49,23 +49,22 @@ def random_network(seed, *, encoding="graded", recurrent=False, delays=False, ma
     return network, random_samples(rng, network)
 
 
-def _population(rng, name, size, offset, least_bias_exponent):
+def _population(rng, name, size, offset, host):
     du = 4095 if rng.random() < 0.5 else int(rng.integers(500, 4095))
     bias = rng.integers(-300, 300, size) * (rng.random(size) < 0.5)
-    exponents = np.full(size, rng.integers(least_bias_exponent, 8))
-    dv, vth = int(rng.integers(0, 4096)), int(rng.integers(1, 4000))
+    exponents = np.full(size, rng.integers(4 if host else 0, 8))
+    dv, vth = int(rng.integers(0, 4096)), int(rng.integers(1, 200 if host else 4000))
     return FixedPopulation(name, (size,), np.arange(size), du, dv, vth, bias, exponents, offset)
 
 
 def _without_overflow(network):
     """Lower exponents until the proof passes."""
-    while True:
-        try:
-            check_overflow(network)
-            return network
-        except LimitError:
-            lower = tuple(q if q.host else replace(q, exponent=q.exponent - 1) for q in network.projections)
-            network = replace(network, projections=lower)
+    try:
+        check_overflow(network)
+    except LimitError:
+        lower = tuple(q if q.host else replace(q, exponent=q.exponent - 1) for q in network.projections)
+        return _without_overflow(replace(network, projections=lower))
+    return network
 
 
 def random_samples(rng, network, count=3):

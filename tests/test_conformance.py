@@ -45,8 +45,8 @@ def assert_equal_to_reference(way, network, samples):
     result = way(network, samples)
     for population in network.populations:
         trace = result.traces[population.name]
-        for name, ours, theirs in zip("s u v".split(), (trace.spikes, trace.u, trace.v), expected[population.name]):
-            assert np.array_equal(ours, theirs), f"{population.name}: {name} differs"
+        for name, theirs in zip(("spikes", "u", "v"), expected[population.name], strict=True):
+            assert np.array_equal(getattr(trace, name), theirs), f"{name} of {population.name}"
         spikes = expected[population.name][0]
         assert np.array_equal(result.activity.spikes[population.name], spikes.sum(axis=(0, 1)))
     outputs = np.concatenate([expected[name][0].sum(axis=1) for name in network.outputs], axis=1)

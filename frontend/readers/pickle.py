@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import ModelFileError
+from .archive import RETRAIN
 
 MAX_PICKLE = 2**24
 MAX_OPCODES = 2**20
@@ -90,7 +91,7 @@ save plain values and tensors (a state dict) only
             self._execute(opcode.name, arg)
         raise self._error(f"its pickle has more than {MAX_OPCODES} instructions")
 
-    def _error(self, problem: str, way_out: str = PLAIN) -> ModelFileError:
+    def _error(self, problem: str, way_out: str = RETRAIN) -> ModelFileError:
         return ModelFileError(self.subject, problem, way_out)
 
     def _execute(self, name: str, arg: Any) -> None:
@@ -108,7 +109,7 @@ save plain values and tensors (a state dict) only
         elif name in ("INST", "GLOBAL"):
             self._global(arg)
         else:
-            raise self._error(f"uses the pickle instruction {name}, which torch.save does not write for data")
+            raise self._error(f"uses the pickle instruction {name}, which torch.save does not write for data", PLAIN)
 
     def _pop(self) -> Any:
         if not self.stack or self.stack[-1] is MARK:
@@ -133,7 +134,7 @@ save plain values and tensors (a state dict) only
 
     def _proto(self, version: int) -> None:
         if version != 2:
-            raise self._error(f"is a pickle of protocol {version}, torch.save writes protocol 2")
+            raise self._error(f"is a pickle of protocol {version}, torch.save writes protocol 2", PLAIN)
 
     def _mark(self, _: Any) -> None:
         if self.marks >= MAX_MARKS:
@@ -170,7 +171,7 @@ save plain values and tensors (a state dict) only
             raise self._error("its pickle is damaged (a dict is missing)")
         for key, value in zip(values[::2], values[1::2], strict=True):
             if not isinstance(key, (str, int)):
-                raise self._error(f"has a dict key of type {type(key).__name__}, text or an integer is needed")
+                raise self._error(f"has a dict key of type {type(key).__name__}, text or an integer is needed", PLAIN)
             target[key] = value
         self.stack.append(target)
 
@@ -179,7 +180,7 @@ save plain values and tensors (a state dict) only
         module, _, attribute = name.rpartition(".")
         known = name in (TENSOR.name, PARAMETER.name, ORDERED_DICT.name)
         if not known and not (module == "torch" and attribute in STORAGE_NAMES):
-            raise self._error(f"names {name}, which is code, not data")
+            raise self._error(f"names {name}, which is code, not data", PLAIN)
         self.stack.append(GlobalName(name))
 
     def _persistent(self, _: Any) -> None:

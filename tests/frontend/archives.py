@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,12 +27,15 @@ def sequence(values):
 class Tensor:
     """A tensor for `save`: an array, or a layout on a storage of the given kind."""
 
-    kinds = {"f8": "Double", "f4": "Float", "f2": "Half", "i8": "Long", "i4": "Int", "i2": "Short", "i1": "Char"}
+    kinds: ClassVar = {
+        **{"f8": "Double", "f4": "Float", "f2": "Half", "i8": "Long", "i4": "Int", "i2": "Short"},
+        **{"i1": "Char", "u1": "Byte", "b1": "Bool"},
+    }
 
     def __init__(self, array, kind=None, size=None, stride=None, offset=0, elements=None, key=None):
         array = np.asarray(array)
         code = array.dtype.str[1:]
-        self.kind = kind or {**self.kinds, "u1": "Byte", "b1": "Bool"}[code]
+        self.kind = kind or self.kinds[code]
         self.raw = array.tobytes(order="A")
         self.size = array.shape if size is None else size
         self.stride = tuple(s // array.itemsize for s in array.strides) if stride is None else stride

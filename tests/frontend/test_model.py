@@ -71,7 +71,7 @@ def convolutional():
         ir.LIF("lif2"),
     )
     names = [node.name for node in nodes]
-    return ir.Network(nodes, tuple(zip(names, names[1:])), steps=4)  # noqa: B905, RUF007
+    return ir.Network(nodes, tuple(zip(names, names[1:])), steps=4)  # noqa: B905
 
 
 def test_every_layer_goes_in_and_comes_out_again():

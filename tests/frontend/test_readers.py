@@ -270,12 +270,26 @@ def test_a_wrong_structure_is_a_sentence(tmp_path, changes, sentence):
         ([{"kind": "LSTM", "name": "a"}], UnsupportedError, "a: is a layer of kind 'LSTM'; use one of"),
         ([{**NODES[0], "shape": [0]}, *NODES[1:]], NetworkError, "x: has the shape"),
         ([*NODES[:2], {**NODES[2], "tau": "slow"}], NetworkError, "y: its settings cannot be read"),
+        ([{**NODES[0], "max_value": 1.5}, *NODES[1:]], NetworkError, "x: max_value is 1.5, a whole number 1 to 65535"),
+        ([*NODES[:2], {**NODES[2], "decay_input": "no"}], NetworkError, "y: decay_input is 'no', no truth value"),
+        (
+            [NODES[0], {"kind": "Dropout", "name": "fc", "p": 2}, NODES[2]],
+            NetworkError,
+            "fc: p is 2, 0 to 1 is possible",
+        ),
+        (
+            [NODES[0], {"kind": "AvgPool2d", "name": "fc", "kernel": [1.5, 2]}, NODES[2]],
+            NetworkError,
+            r"fc: kernel \(1.5",
+        ),
+        ([NODES[0], {"kind": "Normalise", "name": "fc"}, NODES[2]], NetworkError, "fc: has 2 means, 1 deviations"),
         ([*NODES[:2], {**NODES[2], "colour": 1}], NetworkError, "y: a LIF has no setting 'colour'"),
         ([NODES[0], {"kind": "Linear", "name": "gc"}, NODES[2]], NetworkError, "the array gc.weight is missing"),
     ],
 )
 def test_networks_that_contradict_themselves(tmp_path, nodes, error, sentence):
-    refused(tmp_path, sentence, error, architecture=architecture(nodes=nodes))
+    state = {"fc.mean": Tensor(np.zeros(2)), "fc.std": Tensor(np.ones(1)), **checkpoint()["state_dict"]}
+    refused(tmp_path, sentence, error, architecture=architecture(nodes=nodes), state_dict=state)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,43 @@
+"""Targets: every number has a source, the published ones are right, an unknown target is refused."""
+
+from __future__ import annotations
+
+import pytest
+from snn_compile.errors import UnsupportedError
+from snn_compile.hw_targets import chip as chips
+
+
+@pytest.mark.parametrize("name", chips.names())
+def test_every_number_has_a_source(name):
+    chip = chips.load(name)
+    assert chip.name == name
+    for group in (chip.limits, chip.energy, chip.time):
+        for field in group.__struct_fields__:
+            value = getattr(group, field)
+            if field != "calibration":
+                assert len(value[1]) > 1, f"{field} has no source"
+
+
+@pytest.mark.parametrize(
+    ("name", "neurons", "words", "memory", "graded"),
+    [("loihi1", 1024, 16384, 16384, False), ("loihi2", 8192, 16384, 24576, True)],
+)
+def test_limits(name, neurons, words, memory, graded):
+    chip = chips.load(name)
+    assert chip.cores_per_chip == 128
+    assert (chip.neurons_per_core, chip.synapse_words, chip.memory_words) == (neurons, words, memory)
+    assert chip.graded is graded
+    assert chip.words_needed(100, 50) == (100 if name == "loihi1" else 150)
+
+
+def test_cores_fill_the_mesh_tile_by_tile():
+    chip = chips.load("loihi1")
+    places = [chip.position(core) for core in range(256)]
+    assert places[:5] == [(0, 0, 0)] * 4 + [(0, 1, 0)]
+    assert max(x for _, x, _ in places) == 7 and max(y for _, _, y in places) == 3
+    assert places[128] == (1, 0, 0)
+
+
+def test_an_unknown_target_is_refused():
+    with pytest.raises(UnsupportedError, match="tianjic: is no target; choose one of loihi1, loihi2"):
+        chips.load("tianjic")
