@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import DataError, ModelFileError, SnnCompileError
+from .frontend.options import TrainOptions
 
 if TYPE_CHECKING:
     from .compiler.fixed import FixedNetwork
@@ -58,6 +59,10 @@ class Encoding(str, Enum):
 
     graded = "graded"
     rate = "rate"
+
+
+METHOD, RESET, ENCODING = Method(TrainOptions.method), Reset(TrainOptions.reset), Encoding(TrainOptions.encoding)
+HIDDEN = ",".join(map(str, TrainOptions.hidden))
 
 
 def _fail(message: str) -> None:
@@ -125,29 +130,31 @@ def _typed(name: str) -> str:
 
 
 def _train(
-    data: Annotated[str, typer.Option(help="Data set: digits.")] = "digits",
-    method: Annotated[Method, typer.Option(help="How connections are pruned.")] = Method.grad_r,
-    density: Annotated[float, typer.Option(help="Share of the weights that shall survive.")] = 0.1,
-    epochs: Annotated[int, typer.Option(help="Passes over the training samples.")] = 100,
-    seed: Annotated[int, typer.Option(help="Decides weights, order and split.")] = 0,
-    out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("model.pt"),
-    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers, with commas.")] = "256",
-    steps: Annotated[int, typer.Option(help="T, steps per sample.")] = 8,
-    tau: Annotated[float, typer.Option(help="Time constant of the membrane, in steps.")] = 2.0,
-    threshold: Annotated[float, typer.Option(help="Membrane at which a neuron spikes.")] = 1.0,
-    reset: Annotated[Reset, typer.Option(help="hard: to 0; soft: minus the threshold.")] = Reset.hard,
-    encoding: Annotated[Encoding, typer.Option(help="How a pixel enters.")] = Encoding.graded,
-    batch: Annotated[int, typer.Option(help="Samples per step of the optimiser.")] = 64,
-    lr: Annotated[float, typer.Option(help="Learning rate at the start.")] = 5e-3,
+    data: Annotated[str, typer.Option(help="Data set: digits.")] = TrainOptions.data,
+    method: Annotated[Method, typer.Option(help="How connections are pruned.")] = METHOD,
+    density: Annotated[float, typer.Option(help="Share of the weights that shall survive.")] = TrainOptions.density,
+    epochs: Annotated[int, typer.Option(help="Passes over the training samples.")] = TrainOptions.epochs,
+    seed: Annotated[int, typer.Option(help="Decides weights, order and split.")] = TrainOptions.seed,
+    out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = TrainOptions.out,
+    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers, with commas.")] = ",".join(
+        map(str, TrainOptions.hidden)
+    ),
+    steps: Annotated[int, typer.Option(help="T, steps per sample.")] = TrainOptions.steps,
+    tau: Annotated[float, typer.Option(help="Time constant of the membrane, in steps.")] = TrainOptions.tau,
+    threshold: Annotated[float, typer.Option(help="Membrane at which a neuron spikes.")] = TrainOptions.threshold,
+    reset: Annotated[Reset, typer.Option(help="hard: to 0; soft: minus the threshold.")] = RESET,
+    encoding: Annotated[Encoding, typer.Option(help="How a pixel enters.")] = ENCODING,
+    batch: Annotated[int, typer.Option(help="Samples per step of the optimiser.")] = TrainOptions.batch,
+    lr: Annotated[float, typer.Option(help="Learning rate at the start.")] = TrainOptions.lr,
     alpha: Annotated[
         float | None, typer.Option(help="Strength of Grad R's prior, constant; steered to the density if absent.")
     ] = None,
-    validation: Annotated[float, typer.Option(help="Share of the training samples for validation.")] = 0.1,
+    validation: Annotated[
+        float, typer.Option(help="Share of the training samples for validation.")
+    ] = TrainOptions.validation,
     debug: Debug = False,
 ) -> None:
     """Train a spiking network and prune it while it trains."""
-    from .frontend.options import TrainOptions
-
     sizes = _sizes(hidden)
     options = TrainOptions(
         data=data, method=method.value, density=density, epochs=epochs, seed=seed, out=out, hidden=sizes, steps=steps,

@@ -164,12 +164,12 @@ def _within_output_axons(netlist: Netlist, slices: list[Ints], chip: Chip) -> tu
         over = np.flatnonzero(entries > limit).tolist()
         if not over:
             return tuple(slices)
+        for core in over:
+            if len(slices[core]) == 1:
+                problem = Excess("output axons", int(entries[core]), limit)
+                raise _limit_error(netlist.label(int(slices[core][0])), problem, chip)
         for core in reversed(over):
             neurons = slices[core]
-            if len(neurons) == 1:
-                raise _limit_error(
-                    netlist.label(int(neurons[0])), Excess("output axons", int(entries[core]), limit), chip
-                )
             middle = len(neurons) // 2
             slices[core : core + 1] = [neurons[:middle], neurons[middle:]]
 

@@ -1,8 +1,7 @@
 """`quantise`: a `SparseNetwork` in float becomes a `FixedNetwork` in the chip's integers.
 
 The threshold test ``v >= S θ`` of training becomes the chip's ``v > 64 vth`` with ``64 S θ = 64 vth + 1``: v is an
-integer there, so the threshold itself is exact. Only where float weights add up to θ to the last bit does their rounding
-decide.
+integer there, so the threshold itself is exact. Where float weights add up to just θ, their rounding decides.
 """
 
 from __future__ import annotations

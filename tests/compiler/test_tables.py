@@ -1,0 +1,219 @@
+"""Partition, placement, encoding: every limit holds at the exact size, and decoding gives back what went in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from networks import any_network, random_network, small_chip
+from snn_compile.compiler.decode import decode
+from snn_compile.compiler.encode import encode
+from snn_compile.compiler.fixed import FixedInput, FixedNetwork, FixedPopulation, FixedProjection
+from snn_compile.compiler.netlist import Netlist
+from snn_compile.compiler.partition import CoreSlices, excess, output_entries, partition
+from snn_compile.compiler.place import place
+from snn_compile.compiler.synapses import Synapses
+from snn_compile.errors import LimitError, ProgramFileError, UnsupportedError
+from snn_compile.hw_targets import chip as chips
+
+LOIHI2 = chips.load("loihi2")
+TIGHT = small_chip(
+    neurons_per_core=10,
+    synapse_words_per_core=60,
+    pool_words_per_core=66,
+    in_axons_per_core=40,
+    out_axons_per_core=60,
+    words_per_list=8,
+    formats_per_core=3,
+    cores_per_chip=4,
+)
+
+
+def program_of(network, chip=LOIHI2):
+    return encode(network, place(partition(network, chip), chip), chip)
+
+
+def populations(*sizes, vth=100):
+    """A chain of dense populations."""
+    rng = np.random.default_rng(0)
+    names = ["x"] + [f"p{i}" for i in range(len(sizes) - 1)]
+    made = [
+        FixedPopulation(name, (n,), np.arange(n), 4095, 0, vth + i, np.zeros(n), np.zeros(n), i)
+        for i, (name, n) in enumerate(zip(names[1:], sizes[1:], strict=True))
+    ]
+    joined = [
+        FixedProjection(a, b, Synapses.from_dense((2 * rng.integers(1, 100, (m, n))).astype(np.int16)), 0)
+        for a, b, n, m in zip(names, names[1:], sizes, sizes[1:], strict=False)
+    ]
+    return FixedNetwork((FixedInput("x", (sizes[0],), "rate", 1, 1),), tuple(made), tuple(joined), (names[-1],), 4)
+
+
+@given(any_network(), st.sampled_from(["loihi1", "loihi2"]))
+def test_decoding_gives_back_the_network(drawn, target):
+    network, _ = drawn
+    assert decode(program_of(network, chips.load(target))) == network
+
+
+@given(any_network())
+def test_a_tight_chip_takes_more_cores_and_no_limit_is_passed(drawn):
+    network, _ = drawn
+    try:
+        slices = partition(network, TIGHT)
+    except LimitError:
+        return  # one neuron alone is too much
+    netlist = Netlist.of(network)
+    assert sorted(np.concatenate(slices.neurons).tolist()) == list(range(netlist.neurons))
+    for neurons in slices.neurons:
+        assert excess(network, netlist, neurons, TIGHT) is None
+    assert output_entries(netlist, slices, TIGHT).max() <= 60
+    program = encode(network, place(slices, TIGHT), TIGHT)
+    for core in program.cores:
+        assert len(core.neurons) <= 10 and len(core.words) <= 60 and len(core.words) + len(core.neurons) <= 66
+        assert len(core.axon_start) <= 40 and core.axon_words.max(initial=0) <= 8 and len(core.formats) <= 3
+    assert decode(program) == network
+
+
+@given(any_network(), st.integers(0, 2**32 - 1))
+def test_decoding_follows_the_routing_whatever_the_order_of_neurons_and_cores(drawn, seed):
+    network, _ = drawn
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(Netlist.of(network).neurons)
+    cuts = np.sort(rng.integers(1, max(2, len(order)), 3))
+    slices = CoreSlices(tuple(part for part in np.split(order, cuts) if len(part)))
+    assert decode(encode(network, place(slices, LOIHI2), LOIHI2)) == network
+
+
+def test_index_order_fills_one_core_after_the_other():
+    slices = partition(populations(5, 12, 8), small_chip(neurons_per_core=9))
+    assert slices.dump() == "core 0: 9 neurons 0..8\ncore 1: 9 neurons 9..17\ncore 2: 2 neurons 18..19"
+
+
+def test_a_core_takes_as_many_neurons_as_fit_exactly():
+    network, netlist = populations(30, 200), Netlist.of(populations(30, 200))
+    chip = small_chip(synapse_words_per_core=300)
+    sizes = [len(neurons) for neurons in partition(network, chip).neurons]
+    for size, start in zip(sizes[:-1], np.cumsum([0, *sizes]).tolist(), strict=False):
+        more = excess(network, netlist, np.arange(start, start + size + 1), chip)
+        assert more is not None and more.what == "synapse words"
+
+
+def test_output_entries_count_cores_and_chips():
+    """p0[0] reaches cores 1 and 2 of its chip and core 4 on the next one: 1 + 1 + 2 entries."""
+    network = populations(1, 1, 4)
+    chip = small_chip(cores_per_chip=4)
+    slices = CoreSlices(tuple(np.array([i]) for i in (0, 1, 2, 3, 4)))
+    assert output_entries(Netlist.of(network), slices, chip).tolist() == [1 + 1 + 1 + 2, 0, 0, 0, 0]
+
+
+def test_too_many_output_axons_split_the_source_core():
+    network = populations(2, 8, 24)
+    chip = small_chip(neurons_per_core=8, out_axons_per_core=12)
+    slices = partition(network, chip)
+    assert output_entries(Netlist.of(network), slices, chip).max() <= 12
+    assert [len(n) for n in slices.neurons[:2]] == [4, 4]
+    assert decode(program_of(network, chip)) == network
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"in_axons_per_core": 39}, r"p0\[0\]: needs 40 input axons, one loihi2 core has 39; split the layer or prune"),
+        ({"words_per_list": 0}, r"p0\[0\]: needs 1 words in one synapse list, one loihi2 core has 0"),
+        ({"synapse_words_per_core": 39}, r"p0\[0\]: needs 40 synapse words, one loihi2 core has 39"),
+        ({"pool_words_per_core": 40}, r"p0\[0\]: needs 41 words of memory, one loihi2 core has 40"),
+        ({"neurons_per_core": 1, "out_axons_per_core": 2}, r"p0\[0\]: needs 3 output axons, one loihi2 core has 2"),
+    ],
+)
+def test_a_neuron_that_no_core_holds_is_named(limits, message):
+    with pytest.raises(LimitError, match=message):
+        partition(populations(40, 3, 3), small_chip(**limits))
+
+
+@pytest.mark.parametrize("what", ["threshold_profiles_per_core", "compartment_profiles_per_core"])
+def test_profiles_limit_what_shares_a_core(what):
+    network = populations(2, 2, 2, 2)
+    changed = tuple(replace(p, dv=i) for i, p in enumerate(network.populations))
+    network = replace(network, populations=changed)
+    assert [len(n) for n in partition(network, small_chip(**{what: 2})).neurons] == [4, 2]
+
+
+def test_more_exponents_than_formats_are_refused():
+    network = populations(2, 2)
+    again = FixedProjection("p0", "p0", network.projections[0].synapses, 3)
+    with pytest.raises(LimitError, match=r"p0\[0\]: needs 2 synapse formats, one loihi2 core has 1; use fewer"):
+        partition(replace(network, projections=(*network.projections, again)), small_chip(formats_per_core=1))
+
+
+def test_a_board_that_is_too_small_or_absent_is_refused():
+    slices = CoreSlices(tuple(np.array([i]) for i in range(200)))
+    assert place(slices, LOIHI2).chips == 2
+    with pytest.raises(LimitError, match="needs 200 cores on 2 chips, the board oheo-gulch has 1 of 128 cores"):
+        place(slices, LOIHI2, "oheo-gulch")
+    with pytest.raises(UnsupportedError, match="nahuku: is no board of loihi2; choose one of kapoho-point, oheo-gulch"):
+        place(slices, LOIHI2, "nahuku")
+
+
+def test_placement_in_order():
+    assert place(CoreSlices(tuple(np.array([i]) for i in range(5))), LOIHI2).dump().splitlines()[3:] == [
+        "core 3: chip 0 x 0 y 0",
+        "core 4: chip 0 x 1 y 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("weights", "delay", "message"),
+    [
+        ([[3]], 0, "x -> p0: has weights 3 to 3, mixed 8-bit weights are even, -256 to 254"),
+        ([[256]], 0, "x -> p0: has weights 256 to 256"),
+        ([[2]], 63, "x -> p0: has a delay of 63 steps, loihi2 has 62"),
+    ],
+)
+def test_values_that_the_tables_cannot_hold_are_refused(weights, delay, message):
+    network = populations(1, 1)
+    synapses = Synapses.from_dense(np.array(weights, np.int16), np.full((1, 1), delay, np.uint8))
+    network = replace(network, projections=(replace(network.projections[0], synapses=synapses),))
+    with pytest.raises(LimitError, match=message):
+        program_of(network)
+
+
+def broken(change):
+    """A program of two cores with something changed in its first core."""
+    network, _ = random_network(4)
+    program = program_of(network, small_chip(neurons_per_core=9))
+    first, *others = program.cores
+    return replace(program, cores=(change(first), *others))
+
+
+def array_changed(name, change):
+    return lambda core: replace(core, **{name: change(getattr(core, name).copy())})
+
+
+def put(index, value):
+    def change(array):
+        array[index] = value
+        return array
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (array_changed("neurons", put(0, 1)), "its neurons do not stand on exactly one core each"),
+        (array_changed("configuration", put(0, 9 << 16)), "names a profile that is not there"),
+        (array_changed("profiles", put((0, 2), 7)), "differ in their decays or threshold"),
+        (array_changed("profiles", put((slice(None), 2), 2**17)), "differ in their decays|vth is 131072"),
+        (array_changed("out_core", put(0, 99)), "leads to a core that is not there"),
+        (array_changed("out_axon", put(0, 60000)), "leads to an input axon that is not there"),
+        (array_changed("out_start", put(0, 5)), "its output axons have broken starts"),
+        (array_changed("axon_start", put(0, 60000)), "core 0: a synapse list leaves the core's memory"),
+        (array_changed("words", put(slice(None), 2**64 - 1)), "core 0: a"),
+        (array_changed("formats", put((0, 5), 5)), "has 2 exponents|has . exponents|joins"),
+    ],
+)
+def test_tables_that_contradict_each_other_are_refused(change, message):
+    with pytest.raises(ProgramFileError, match=message):
+        decode(broken(change))
