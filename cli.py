@@ -136,9 +136,7 @@ def _train(
     epochs: Annotated[int, typer.Option(help="Passes over the training samples.")] = TrainOptions.epochs,
     seed: Annotated[int, typer.Option(help="Decides weights, order and split.")] = TrainOptions.seed,
     out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = TrainOptions.out,
-    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers, with commas.")] = ",".join(
-        map(str, TrainOptions.hidden)
-    ),
+    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers, with commas.")] = HIDDEN,
     steps: Annotated[int, typer.Option(help="T, steps per sample.")] = TrainOptions.steps,
     tau: Annotated[float, typer.Option(help="Time constant of the membrane, in steps.")] = TrainOptions.tau,
     threshold: Annotated[float, typer.Option(help="Membrane at which a neuron spikes.")] = TrainOptions.threshold,

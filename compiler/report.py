@@ -56,6 +56,16 @@ class CoreRow(msgspec.Struct, frozen=True):
         )
 
 
+class InputRow(msgspec.Struct, frozen=True):
+    """How the host sends samples; `payload_bits` is 0 for binary spikes."""
+
+    name: str
+    shape: tuple[int, ...]
+    encoding: str
+    max_value: int
+    payload_bits: int
+
+
 class PopulationRow(msgspec.Struct, frozen=True):
     """One population: neurons on the chip and as trained, and its constants there."""
 
@@ -96,7 +106,7 @@ class Report(msgspec.Struct, frozen=True):
     command: str
     training: dict[str, Any]
     steps: int
-    input: dict[str, Any]
+    input: InputRow
     cores_used: int
     chips_used: int
     neurons: int
@@ -142,13 +152,7 @@ def make_report(
         source["command"],
         dict(trained.facts),
         network.steps,
-        {
-            "name": entry.name,
-            "shape": entry.shape,
-            "encoding": entry.encoding,
-            "max_value": entry.max_value,
-            "payload_bits": entry.payload_bits,
-        },
+        InputRow(entry.name, entry.shape, entry.encoding, entry.max_value, entry.payload_bits),
         len(program.cores),
         placement.chips,
         sum(p.size for p in network.populations),
