@@ -322,7 +322,7 @@ def _accuracies(program: Program, result: RunResult, data: DataSet, agrees: bool
     lines.append(f"accuracy  {_accuracy(result, data):.2%} in {result.backend}")
     if agrees:
         lines.append(
-            f"accuracy  {_accuracy(result, data):.2%} in engine: every spike count equal to {result.backend}'s"
+            f"accuracy  {_accuracy(result, data):.2%} in engine: every spike equal to {result.backend}'s"
         )
     lines.append(f"output spikes sha256 {result.output_spikes_sha256}")
     return "\n".join(lines)

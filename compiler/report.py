@@ -96,11 +96,12 @@ class ProjectionRow(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """Everything that `snn-compile --json` writes."""
+    """Everything that `snn-compile --json` writes; `mesh` is the chip's (columns, rows, cores per tile)."""
 
     target: str
     title: str
     note: str
+    mesh: tuple[int, int, int]
     model: str
     model_sha256: str
     command: str
@@ -147,6 +148,7 @@ def make_report(
         chip.name,
         chip.title,
         chip.note,
+        (chip.limits.mesh_columns[0], chip.limits.mesh_rows[0], chip.limits.cores_per_tile[0]),
         source["model"],
         source["model_sha256"],
         source["command"],
