@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .atomic import check_writable, write_whole
 from .errors import DataError, ModelFileError, SnnCompileError
 from .frontend.options import TrainOptions
 
@@ -111,18 +111,10 @@ def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _writable(*paths: Path | None) -> None:
-    """Finds out before the work that a result could not be written."""
+def _check_outputs(*paths: Path | None) -> None:
     for path in paths:
-        if path is None:
-            continue
-        folder = path.absolute().parent
-        if path.is_dir():
-            raise DataError(str(path), "is a folder, a file is needed", "give a file's name")
-        if not folder.is_dir():
-            raise DataError(str(path), f"cannot be written, the folder {folder} is not there", "make the folder first")
-        if not os.access(folder, os.W_OK):
-            raise DataError(str(path), f"cannot be written, {folder} is read-only", "choose another folder")
+        if path is not None:
+            check_writable(path)
 
 
 def _typed(name: str) -> str:
@@ -159,7 +151,7 @@ def _train(
         tau=tau, threshold=threshold, reset=reset.value, encoding=encoding.value, batch=batch, lr=lr, alpha=alpha,
         validation=validation,
     )  # fmt: skip
-    _writable(out)
+    check_writable(out)
     try:
         from .frontend.trainer import train as run_training
     except ModuleNotFoundError as error:
@@ -224,10 +216,10 @@ def _compile(
     out = out or model.with_suffix(".snnc")
     if model.exists() and out.absolute() == model.absolute():
         raise DataError(str(out), "is the model itself", "give another name with --out")
-    _writable(out, report, json)
+    _check_outputs(out, report, json)
     from .compiler import file, render
     from .compiler.pipeline import compile_network
-    from .compiler.report import to_json, write_atomically
+    from .compiler.report import to_json
     from .frontend.readers import read_model
     from .hw_targets import chip as chips
 
@@ -240,9 +232,9 @@ def _compile(
         )
     file.save(compiled.program, out)
     if report is not None:
-        write_atomically(report, render.html(compiled.report).encode())
+        write_whole(report, render.html(compiled.report).encode())
     if json is not None:
-        write_atomically(json, to_json(compiled.report))
+        write_whole(json, to_json(compiled.report))
     render.show(render.terminal(compiled.report))
     print(f"\nwrote {out}" + (f" and {report}" if report else ""))
 
@@ -276,10 +268,10 @@ def _run(
     debug: Debug = False,
 ) -> None:
     """Run a compiled program over a data set, from its tables."""
-    _writable(json)
+    _check_outputs(json)
     from .compiler import file, render
     from .compiler.decode import decode
-    from .compiler.report import to_json, write_atomically
+    from .compiler.report import to_json
     from .frontend.data import load as load_data
     from .runtime.evaluate import counted_events, evaluate, summary
 
@@ -294,7 +286,7 @@ def _run(
     print(_accuracies(loaded, result, dataset, agrees))
     render.show(render.energy_table(energy))
     if json is not None:
-        write_atomically(json, to_json(summary(result, dataset.test_labels[: len(samples)], energy)))
+        write_whole(json, to_json(summary(result, dataset.test_labels[: len(samples)], energy)))
 
 
 def _check_input(network: FixedNetwork, data: DataSet) -> None:
@@ -321,9 +313,7 @@ def _accuracies(program: Program, result: RunResult, data: DataSet, agrees: bool
         lines.append(f"accuracy  {trained:.2%} in PyTorch's float (from the checkpoint, all test samples)")
     lines.append(f"accuracy  {_accuracy(result, data):.2%} in {result.backend}")
     if agrees:
-        lines.append(
-            f"accuracy  {_accuracy(result, data):.2%} in engine: every spike equal to {result.backend}'s"
-        )
+        lines.append(f"accuracy  {_accuracy(result, data):.2%} in engine: every spike equal to {result.backend}'s")
     lines.append(f"output spikes sha256 {result.output_spikes_sha256}")
     return "\n".join(lines)
 
@@ -336,17 +326,17 @@ def _report(
     debug: Debug = False,
 ) -> None:
     """Show what a compiled program costs."""
-    _writable(html, json, csv)
+    _check_outputs(html, json, csv)
     from .compiler import file, render
-    from .compiler.report import read_report, to_json, write_atomically
+    from .compiler.report import read_report, to_json
 
     report: Report = read_report(file.load(program), str(program))
     if html is not None:
-        write_atomically(html, render.html(report).encode())
+        write_whole(html, render.html(report).encode())
     if json is not None:
-        write_atomically(json, to_json(report))
+        write_whole(json, to_json(report))
     if csv is not None:
-        write_atomically(csv, render.to_csv(report).encode())
+        write_whole(csv, render.to_csv(report).encode())
     render.show(render.terminal(report))
 
 

@@ -58,5 +58,9 @@ class DataError(SnnCompileError):
     """A data set is missing, broken or does not match the network's input."""
 
 
+class OutputError(SnnCompileError):
+    """A result cannot be written where it is wanted."""
+
+
 class BackendError(SnnCompileError):
     """A backend is not installed, failed or ran out of time."""

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..errors import LimitError
 from ..hw_targets.chip import Chip
-from ..hw_targets.codec import pack, write
+from ..hw_targets.codec import write
+from ..hw_targets.formats import pack
 from .fixed import FixedNetwork
 from .netlist import Ints, Netlist
 from .place import Placement

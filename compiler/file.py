@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..atomic import whole_file
 from ..errors import ProgramFileError
 from ..hw_targets import chip as chips
 from .fixed import FixedInput
@@ -73,8 +73,7 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 
 def save(program: Program, path: str | os.PathLike[str]) -> None:
-    """Writes the program beside `path` and renames it, so that no half file is ever seen; same program, same bytes."""
-    path = Path(path)
+    """Writes the program, whole or not at all; same program, same bytes."""
     manifest = _Manifest(
         MAGIC,
         FORMAT_VERSION,
@@ -89,31 +88,16 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
         tuple(core.place for core in program.cores),
         dict(program.manifest),
     )  # fmt: skip
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        with h5py.File(temporary, "w") as file:
-            text = msgspec.json.encode(manifest)
-            file.create_dataset("manifest", data=np.frombuffer(text, np.uint8))
-            for i, entry in enumerate(program.inputs):
-                _write(file, f"inputs/{i}", {key: getattr(entry, key) for key in INPUT_ARRAYS})
-            for i, population in enumerate(program.populations):
-                _write(file, f"populations/{i}", {"origin": population.origin})
-            for i, host in enumerate(program.hosts):
-                _write(file, f"hosts/{i}", {key: getattr(host.synapses, key) for key in HOST_ARRAYS})
-            for i, core in enumerate(program.cores):
-                _write(file, f"cores/{i}", {key: getattr(core, key) for key in CORE_ARRAYS})
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with whole_file(path) as draft, h5py.File(draft, "w") as file:
+        file.create_dataset("manifest", data=np.frombuffer(msgspec.json.encode(manifest), np.uint8))
+        for i, entry in enumerate(program.inputs):
+            _write(file, f"inputs/{i}", {key: getattr(entry, key) for key in INPUT_ARRAYS})
+        for i, population in enumerate(program.populations):
+            _write(file, f"populations/{i}", {"origin": population.origin})
+        for i, host in enumerate(program.hosts):
+            _write(file, f"hosts/{i}", {key: getattr(host.synapses, key) for key in HOST_ARRAYS})
+        for i, core in enumerate(program.cores):
+            _write(file, f"cores/{i}", {key: getattr(core, key) for key in CORE_ARRAYS})
 
 
 def _write(file: h5py.File, group: str, arrays: Mapping[str, NDArray[Any]]) -> None:

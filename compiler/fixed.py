@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LimitError, NetworkError
-from .network import Shape, frozen_array
+from .nodes import Shape, frozen_array
 from .synapses import Synapses
 
 U_LIMIT = 2**23

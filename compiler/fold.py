@@ -15,7 +15,8 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import UnsupportedError
-from .network import (
+from .network import Network
+from .nodes import (
     LIF,
     AvgPool2d,
     BatchNorm,
@@ -25,7 +26,6 @@ from .network import (
     FloatArray,
     Input,
     Linear,
-    Network,
     Node,
     Normalise,
     Scale,

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..errors import NetworkError
 from .fold import path
-from .network import LIF, Conv2d, FloatArray, Input, Linear, Network, Shape
+from .network import Network
+from .nodes import LIF, Conv2d, FloatArray, Input, Linear, Shape
 from .sparse import Census, SparseInput, SparseNetwork, SparsePopulation, SparseProjection
 from .synapses import Synapses
 

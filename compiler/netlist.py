@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hw_targets.codec import Parts
+from ..hw_targets.formats import Parts
 from .fixed import FixedNetwork
 
 Ints = NDArray[np.int64]

@@ -1,358 +1,18 @@
-"""`Network`: float layers as trained, a graph of nodes that check themselves on creation.
-
-Every node is a frozen dataclass. Its array fields are named as PyTorch names them, so that the plain form of a
-network (what a checkpoint holds) is the scalars of each node plus a state dict with keys ``<node>.<field>``.
-"""
+"""`Network`: float layers as trained, a graph of `nodes`."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Union
+from typing import Any
 
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import NetworkError, UnsupportedError
-
-FloatArray = NDArray[Any]
-"""Floats of any width."""
-Shape = tuple[int, ...]
-
-
-def _check(condition: bool, name: str, problem: str, way_out: str = "correct the model") -> None:
-    if not condition:
-        raise NetworkError(name, problem, way_out)
-
-
-def frozen_array(values: Any, dtype: Any = None) -> NDArray[Any]:
-    """A read-only view or copy of `values`, so that no pass changes what it was given.
-
-    >>> frozen_array([1, 2]).flags.writeable
-    False
-    """
-    array = np.asarray(values, dtype=dtype).view()
-    array.flags.writeable = False
-    return array
-
-
-@dataclass(frozen=True, eq=False)
-class _Node:
-    name: str
-    arrays: ClassVar[tuple[str, ...]] = ()
-    ndim: ClassVar[dict[str, tuple[int, ...]]] = {}
-    stateful: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        _check(isinstance(self.name, str) and self.name != "", "node", f"has the name {self.name!r}")
-        for spec in dataclasses.fields(self):
-            value = getattr(self, spec.name)
-            if isinstance(value, list):
-                object.__setattr__(self, spec.name, tuple(value))
-        for key in self.arrays:
-            value = getattr(self, key)
-            if value is None:
-                continue
-            array = np.asarray(value)
-            _check(array.dtype.kind in "fiu", self.name, f"{key} has dtype {array.dtype}, numbers are needed")
-            dims = self.ndim.get(key, (1,))
-            _check(array.ndim in dims, self.name, f"{key} has {array.ndim} dimensions, {dims[0]} are needed")
-            _check(bool(np.isfinite(array).all()), self.name, f"{key} holds NaN or infinity", "train it again")
-            object.__setattr__(self, key, frozen_array(array))
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """The shape (without batch and time) that leaves this node when `shape` enters it."""
-        return shape
-
-    def _image(self, shape: Shape) -> tuple[int, int, int]:
-        _check(len(shape) == 3, self.name, f"needs an input of (channels, rows, columns), gets {shape}")
-        return shape[0], shape[1], shape[2]
-
-
-@dataclass(frozen=True, eq=False)
-class Input(_Node):
-    """Where samples enter: unsigned integers 0 … `max_value`; the float network sees value / max_value.
-
-    `encoding` is the one that the network was trained with: ``graded`` (the value at every step), ``rate``
-    (binary spikes, ``floor((i + 1) x) - floor(i x)`` in step i), ``spikes`` (samples bring their own steps).
-    """
-
-    shape: Shape = ()
-    max_value: int = 1
-    encoding: Literal["graded", "rate", "spikes"] = "graded"
-    stateful: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check(
-            len(self.shape) > 0 and all(isinstance(n, int) and n > 0 for n in self.shape),
-            self.name,
-            f"has the shape {self.shape}, positive sizes are needed",
-        )
-        _check(
-            isinstance(self.max_value, int) and 1 <= self.max_value < 2**16,
-            self.name,
-            f"max_value is {self.max_value}, a whole number 1 to 65535 is possible",
-        )
-        _check(self.encoding in ("graded", "rate", "spikes"), self.name, f"has the encoding {self.encoding!r}")
-
-
-@dataclass(frozen=True, eq=False)
-class Normalise(_Node):
-    """``(x - mean) / std`` per channel (or one value for all)."""
-
-    mean: FloatArray = field(default_factory=lambda: np.zeros(1))
-    std: FloatArray = field(default_factory=lambda: np.ones(1))
-    arrays: ClassVar[tuple[str, ...]] = ("mean", "std")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check(bool((self.std > 0).all()), self.name, "std is not positive everywhere")
-        _check(len(self.mean) == len(self.std), self.name, f"has {len(self.mean)} means, {len(self.std)} deviations")
-
-    def affine(self) -> tuple[FloatArray, FloatArray]:
-        return 1.0 / self.std.astype(float), -self.mean.astype(float) / self.std.astype(float)
-
-
-@dataclass(frozen=True, eq=False)
-class Scale(_Node):
-    """``factor * x`` per channel (or one value for all)."""
-
-    factor: FloatArray = field(default_factory=lambda: np.ones(1))
-    arrays: ClassVar[tuple[str, ...]] = ("factor",)
-
-    def affine(self) -> tuple[FloatArray, FloatArray]:
-        return self.factor.astype(float), np.zeros(len(self.factor))
-
-
-@dataclass(frozen=True, eq=False)
-class BatchNorm(_Node):
-    """Batch normalisation at inference: ``(x - running_mean) / sqrt(running_var + eps) * weight + bias``."""
-
-    weight: FloatArray = field(default_factory=lambda: np.ones(1))
-    bias: FloatArray = field(default_factory=lambda: np.zeros(1))
-    running_mean: FloatArray = field(default_factory=lambda: np.zeros(1))
-    running_var: FloatArray = field(default_factory=lambda: np.ones(1))
-    eps: float = 1e-5
-    arrays: ClassVar[tuple[str, ...]] = ("weight", "bias", "running_mean", "running_var")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        sizes = {len(getattr(self, key)) for key in self.arrays}
-        _check(len(sizes) == 1, self.name, f"its four arrays have the lengths {sorted(sizes)}")
-        _check(
-            bool((self.running_var + self.eps > 0).all()),
-            self.name,
-            f"running_var + eps is not positive everywhere (eps {self.eps})",
-        )
-
-    def affine(self) -> tuple[FloatArray, FloatArray]:
-        gain = self.weight.astype(float) / np.sqrt(self.running_var.astype(float) + self.eps)
-        return gain, self.bias.astype(float) - self.running_mean.astype(float) * gain
-
-
-@dataclass(frozen=True, eq=False)
-class Dropout(_Node):
-    """Dropout: the identity at inference."""
-
-    p: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check(0 <= self.p <= 1, self.name, f"p is {self.p}, 0 to 1 is possible")
-
-
-@dataclass(frozen=True, eq=False)
-class Flatten(_Node):
-    """All dimensions into one, C order."""
-
-    def output_shape(self, shape: Shape) -> Shape:
-        return (math.prod(shape),)
-
-
-@dataclass(frozen=True, eq=False)
-class Linear(_Node):
-    """``weight @ x + bias``, weight (out, in); bias (out,) or absent."""
-
-    weight: FloatArray = field(default_factory=lambda: np.zeros((1, 1)))
-    bias: FloatArray | None = None
-    arrays: ClassVar[tuple[str, ...]] = ("weight", "bias")
-    ndim: ClassVar[dict[str, tuple[int, ...]]] = {"weight": (2,)}
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.bias is not None:
-            _check(
-                len(self.bias) == len(self.weight),
-                self.name,
-                f"bias has {len(self.bias)} values for {len(self.weight)} outputs",
-            )
-
-    def output_shape(self, shape: Shape) -> Shape:
-        _check(
-            shape == (self.weight.shape[1],),
-            self.name,
-            f"takes {self.weight.shape[1]} inputs, gets the shape {shape}",
-            "flatten its input or correct its size",
-        )
-        return (self.weight.shape[0],)
-
-
-@dataclass(frozen=True, eq=False)
-class Conv2d(_Node):
-    """2-d cross-correlation.
-
-    weight (out, in / groups, rows, columns), bias (out,), or (out, rows, columns) after folding.
-    """
-
-    weight: FloatArray = field(default_factory=lambda: np.zeros((1, 1, 1, 1)))
-    bias: FloatArray | None = None
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
-    arrays: ClassVar[tuple[str, ...]] = ("weight", "bias")
-    ndim: ClassVar[dict[str, tuple[int, ...]]] = {"weight": (4,), "bias": (1, 3)}
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for key, least in (("stride", 1), ("padding", 0), ("dilation", 1)):
-            pair = getattr(self, key)
-            _check(
-                len(pair) == 2 and all(isinstance(n, int) and n >= least for n in pair),
-                self.name,
-                f"{key} is {pair}, two integers of at least {least} are needed",
-            )
-        out = self.weight.shape[0]
-        _check(self.groups >= 1 and out % self.groups == 0, self.name, f"{out} channels in {self.groups} groups")
-        if self.bias is not None:
-            _check(len(self.bias) == out, self.name, f"bias has {len(self.bias)} values for {out} channels")
-
-    def output_shape(self, shape: Shape) -> Shape:
-        channels, *size = self._image(shape)
-        needed = self.weight.shape[1] * self.groups
-        _check(channels == needed, self.name, f"takes {needed} channels, gets {channels}")
-        result = [self.weight.shape[0]]
-        for axis in range(2):
-            extent = self.dilation[axis] * (self.weight.shape[2 + axis] - 1) + 1
-            span = size[axis] + 2 * self.padding[axis] - extent
-            _check(span >= 0, self.name, f"its kernel of {extent} is larger than its padded input {shape}")
-            result.append(span // self.stride[axis] + 1)
-        return tuple(result)
-
-
-@dataclass(frozen=True, eq=False)
-class AvgPool2d(_Node):
-    """Average pooling without padding."""
-
-    kernel: tuple[int, int] = (2, 2)
-    stride: tuple[int, int] = (2, 2)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check(
-            len(self.kernel) == 2
-            and len(self.stride) == 2
-            and all(isinstance(n, int) and n >= 1 for n in (*self.kernel, *self.stride)),
-            self.name,
-            f"kernel {self.kernel} and stride {self.stride} must be two positive integers each",
-        )
-
-    def output_shape(self, shape: Shape) -> Shape:
-        channels, *size = self._image(shape)
-        spans = [n - k for n, k in zip(size, self.kernel, strict=True)]
-        _check(min(spans) >= 0, self.name, f"its window {self.kernel} is larger than its input {shape}")
-        return (channels, *(span // s + 1 for span, s in zip(spans, self.stride, strict=True)))
-
-
-@dataclass(frozen=True, eq=False)
-class LIF(_Node):
-    """Leaky integrate-and-fire neurons.
-
-    charge  ``v += (x - v) / tau`` (``decay_input``) or ``v = v (1 - 1/tau) + x``; spike where ``v >= threshold``
-    (``fires`` ">=") or ``v > threshold``; then v = 0 (``reset`` "hard") or v -= threshold ("soft").
-    """
-
-    tau: float = 2.0
-    threshold: float = 1.0
-    reset: Literal["hard", "soft"] = "hard"
-    decay_input: bool = True
-    fires: Literal[">=", ">"] = ">="
-    stateful: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check(math.isfinite(self.tau) and self.tau >= 1, self.name, f"tau is {self.tau}, at least 1 is needed")
-        _check(
-            math.isfinite(self.threshold) and self.threshold > 0,
-            self.name,
-            f"the threshold is {self.threshold}, a positive number is needed",
-        )
-        _check(isinstance(self.decay_input, bool), self.name, f"decay_input is {self.decay_input!r}, no truth value")
-        _check(self.reset in ("hard", "soft"), self.name, f"reset is {self.reset!r}, 'hard' or 'soft' is possible")
-        _check(self.fires in (">=", ">"), self.name, f"fires at {self.fires!r}, '>=' or '>' is possible")
-
-
-Node = Union[Input, Normalise, Scale, BatchNorm, Dropout, Flatten, Linear, Conv2d, AvgPool2d, LIF]
-NODE_CLASSES: tuple[type[_Node], ...] = (
-    Input,
-    Normalise,
-    Scale,
-    BatchNorm,
-    Dropout,
-    Flatten,
-    Linear,
-    Conv2d,
-    AvgPool2d,
-    LIF,
-)
-
-
-def node_to_plain(node: Node) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """A node as plain values and as arrays with state-dict keys.
-
-    >>> node_to_plain(LIF("hidden", tau=2.0))[0]["kind"]
-    'LIF'
-    """
-    plain: dict[str, Any] = {"kind": type(node).__name__}
-    arrays = {}
-    for spec in dataclasses.fields(node):
-        value = getattr(node, spec.name)
-        if spec.name in node.arrays:
-            if value is not None:
-                arrays[f"{node.name}.{spec.name}"] = value
-        else:
-            plain[spec.name] = list(value) if isinstance(value, tuple) else value
-    return plain, arrays
-
-
-def node_from_plain(plain: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Node:
-    """The inverse of `node_to_plain`; raises `UnsupportedError` for a kind that the compiler does not know."""
-    kind = plain.get("kind")
-    classes = {cls.__name__: cls for cls in NODE_CLASSES}
-    name = plain.get("name", "?")
-    if kind not in classes:
-        raise UnsupportedError(str(name), f"is a layer of kind {kind!r}", f"use one of {', '.join(sorted(classes))}")
-    cls = classes[kind]
-    scalars = {key: value for key, value in plain.items() if key != "kind"}
-    known = {spec.name for spec in dataclasses.fields(cls)}
-    for key in scalars:
-        _check(key in known and key not in cls.arrays, str(name), f"a {kind} has no setting {key!r}")
-    for key in cls.arrays:
-        if f"{name}.{key}" in arrays:
-            scalars[key] = arrays[f"{name}.{key}"]
-        else:
-            _check(key == "bias" and cls is not BatchNorm, str(name), f"the array {name}.{key} is missing")
-    try:
-        node: Any = cls(**scalars)
-    except (TypeError, ValueError) as error:
-        raise NetworkError(str(name), f"its settings cannot be read ({error})", "correct the model") from error
-    result: Node = node
-    return result
+from ..errors import NetworkError
+from .nodes import LIF, Conv2d, FloatArray, Input, Linear, Node, Shape, check
 
 
 @dataclass(frozen=True, eq=False)
@@ -378,26 +38,26 @@ class Network:
     def __post_init__(self) -> None:
         names = [node.name for node in self.nodes]
         for name in names:
-            _check(names.count(name) == 1, name, "stands twice in the network", "give each layer its own name")
-        _check(len(self.edges) == len(set(self.edges)), "network", "an edge stands twice in it")
+            check(names.count(name) == 1, name, "stands twice in the network", "give each layer its own name")
+        check(len(self.edges) == len(set(self.edges)), "network", "an edge stands twice in it")
         for source, target in self.edges:
             for end in (source, target):
-                _check(end in names, end, f"the edge {source} -> {target} names a layer that is not there")
-        _check(
+                check(end in names, end, f"the edge {source} -> {target} names a layer that is not there")
+        check(
             isinstance(self.steps, int) and 1 <= self.steps <= 2**16,
             "network",
             f"has {self.steps} steps per sample, 1 to 65536 is possible",
         )
-        _check(any(isinstance(node, Input) for node in self.nodes), "network", "has no input")
-        _check(any(isinstance(node, LIF) for node in self.nodes), "network", "has no spiking layer")
+        check(any(isinstance(node, Input) for node in self.nodes), "network", "has no input")
+        check(any(isinstance(node, LIF) for node in self.nodes), "network", "has no spiking layer")
         for node in self.nodes:
             fan_in = sum(target == node.name for _, target in self.edges)
             if isinstance(node, Input):
-                _check(fan_in == 0, node.name, "is an input, yet an edge ends there")
+                check(fan_in == 0, node.name, "is an input, yet an edge ends there")
             elif isinstance(node, LIF):
-                _check(fan_in >= 1, node.name, "gets no input")
+                check(fan_in >= 1, node.name, "gets no input")
             else:
-                _check(fan_in == 1, node.name, f"gets {fan_in} inputs, one is needed")
+                check(fan_in == 1, node.name, f"gets {fan_in} inputs, one is needed")
         for name in self.graph:
             if not isinstance(self.by_name[name], LIF) and not any(s == name for s, _ in self.edges):
                 raise NetworkError(name, "leads nowhere", "end the network with a spiking layer")
@@ -437,7 +97,7 @@ class Network:
             waiting = [node for node in waiting if node.name not in shapes]
         for source, target in self.edges:
             got = self.by_name[target].output_shape(shapes[source])
-            _check(got == shapes[target], target, f"gets the shapes {shapes[target]} and {got}, they must be the same")
+            check(got == shapes[target], target, f"gets the shapes {shapes[target]} and {got}, they must be the same")
         return shapes
 
     def dump(self) -> str:

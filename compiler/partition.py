@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import LimitError
 from ..hw_targets.chip import Chip
-from ..hw_targets.codec import index_bits, pack
+from ..hw_targets.formats import index_bits, pack
 from .fixed import FixedNetwork
 from .netlist import Ints, Netlist
 

@@ -15,7 +15,7 @@ from ..errors import LimitError, UnsupportedError
 from ..hw_targets.chip import Chip
 from .balance import window_offsets
 from .fixed import FRACTION_BITS, FixedInput, FixedNetwork, FixedPopulation, FixedProjection
-from .network import FloatArray, frozen_array
+from .nodes import FloatArray, frozen_array
 from .overflow import check_overflow
 from .scale import Choice, Incoming, choose, to_weights
 from .sparse import SparseInput, SparseNetwork, SparsePopulation, SparseProjection

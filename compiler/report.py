@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,7 +14,8 @@ from ..hw_targets.chip import Chip
 from .energy import Energy, Events, bill
 from .fixed import FixedNetwork
 from .netlist import Netlist
-from .network import Conv2d, Linear, Network
+from .network import Network
+from .nodes import Conv2d, Linear
 from .partition import output_entries
 from .place import Placement
 from .program import Program
@@ -266,20 +264,6 @@ def _warnings(sparse: SparseNetwork, network: FixedNetwork, chip: Chip, events: 
 def to_json(report: Any) -> bytes:
     """Indented JSON, keys in the order of the fields."""
     return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
-
-
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Writes beside `path` and renames, so that no half file is ever seen."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def read_report(program: Program, path: str) -> Report:

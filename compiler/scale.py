@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .network import FloatArray
+from .nodes import FloatArray
 from .synapses import Synapses
 
 STEPS_PER_OCTAVE = 16

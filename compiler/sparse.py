@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .network import LIF, FloatArray, Input, Shape, frozen_array
+from .nodes import LIF, FloatArray, Input, Shape, frozen_array
 from .synapses import Synapses
 
 

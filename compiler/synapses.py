@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .network import frozen_array
+from .nodes import frozen_array
 
 Index = NDArray[np.int64]
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..compiler import network as ir
+from ..compiler import nodes as ir
+from ..compiler.network import Network
 from ..errors import NetworkError, UnsupportedError
 from ..runtime.encoding import rate_spikes
 from .neurons import LIFLayer
@@ -110,7 +111,7 @@ class SpikingNetwork(nn.Module):
     torch.Size([5, 2])
     """
 
-    def __init__(self, network: ir.Network) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         names = [node.name for node in network.nodes]
         if set(network.edges) != set(pairwise(names)) or not isinstance(network.nodes[0], ir.Input):
@@ -187,15 +188,15 @@ class SpikingNetwork(nn.Module):
         rates: Mapping[str, Tensor] | None = None,
         calibration: NDArray[Any] | None = None,
         facts: Mapping[str, Any] | None = None,
-    ) -> ir.Network:
+    ) -> Network:
         """The network with the weights of now; what `compiler` takes."""
         arrays = {key: tensor.detach().cpu().numpy().copy() for key, tensor in self.state_dict().items()}
         nodes = tuple(ir.node_from_plain(ir.node_to_plain(node)[0], arrays) for node in self.network.nodes)
         measured = {name: tensor.cpu().numpy() for name, tensor in (rates or {}).items()}
-        return ir.Network(nodes, self.network.edges, self.network.steps, measured, calibration, facts or {})
+        return Network(nodes, self.network.edges, self.network.steps, measured, calibration, facts or {})
 
 
-def fully_connected(source: ir.Input, sizes: tuple[int, ...], neuron: ir.LIF, steps: int) -> ir.Network:
+def fully_connected(source: ir.Input, sizes: tuple[int, ...], neuron: ir.LIF, steps: int) -> Network:
     """Linear layers without bias, LIF neurons after each, all like `neuron`; the weights are zero.
 
     The layers are called ``linear1``, ``lif1``, ``linear2`` …
@@ -218,4 +219,4 @@ def fully_connected(source: ir.Input, sizes: tuple[int, ...], neuron: ir.LIF, st
         nodes.append(ir.LIF(f"lif{number}", **settings))
         fan_in = size
     names = [node.name for node in nodes]
-    return ir.Network(tuple(nodes), tuple(pairwise(names)), steps)
+    return Network(tuple(nodes), tuple(pairwise(names)), steps)

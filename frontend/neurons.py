@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..compiler.network import LIF
+from ..compiler.nodes import LIF
 
 
 class ATan(torch.autograd.Function):

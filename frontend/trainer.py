@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..compiler.network import LIF, Input, Network
+from ..atomic import check_writable
+from ..compiler.network import Network
+from ..compiler.nodes import LIF, Input
 from ..errors import UnsupportedError
-from .checkpoint import check_writable, write_checkpoint
+from .checkpoint import write_checkpoint
 from .controller import DensityController
 from .data import DataSet, load
 from .gradr import GradR, connectivity
@@ -170,7 +172,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> TrainResul
     Raises:
         DataError: the data set is unknown.
         UnsupportedError: the density was not reached within the epochs.
-        ModelFileError: `options.out` cannot be written.
+        OutputError: `options.out` cannot be written.
     """
     check_writable(options.out)
     data = load(options.data)

@@ -185,9 +185,9 @@ def test_bad_options_are_refused(folder, tmp_path):
     for arguments, message in [
         (("--target", "tianjic"), "tianjic: is no target; choose one of loihi1, loihi2"),
         (("--target", "loihi2", "--board", "nahuku"), "nahuku: is no board of loihi2"),
-        (("--target", "loihi2", "--out", "no/such/place.snnc"), "the folder"),
+        (("--target", "loihi2", "--out", "no/such/place.snnc"), "there is no folder"),
         (("--target", "loihi2", "--out", "."), "is a folder, a file is needed"),
-        (("--target", "loihi2", "--report", "no/report.html"), "the folder"),
+        (("--target", "loihi2", "--report", "no/report.html"), "there is no folder"),
         (("--target", "loihi2", "--out", DIGITS), "is the model itself"),
     ]:
         refused("snn-compile", DIGITS, *arguments, cwd=tmp_path, message=message)
@@ -206,7 +206,7 @@ def test_bad_training_options_are_refused(tmp_path):
     for arguments, message in [
         (("--density", "2"), "--density: is 2.0"),
         (("--hidden", "a,b"), "--hidden: is 'a,b'"),
-        (("--out", "no/model.pt"), "the folder"),
+        (("--out", "no/model.pt"), "there is no folder"),
     ]:
         refused("snn-train", *arguments, cwd=tmp_path, message=message)
     if importlib.util.find_spec("torch") is None:

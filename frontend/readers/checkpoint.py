@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...compiler.network import LIF, Input, Network, node_from_plain
+from ...compiler.network import Network
+from ...compiler.nodes import LIF, Input, node_from_plain
 from ...errors import ModelFileError
 from .archive import RETRAIN, TorchArchive
 from .pickle import MAX_PICKLE, InertUnpickler

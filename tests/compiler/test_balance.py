@@ -8,7 +8,8 @@ from networks import small_chip
 from snn_compile.compiler.balance import balance, window_offsets
 from snn_compile.compiler.fold import fold
 from snn_compile.compiler.lower import lower
-from snn_compile.compiler.network import LIF, Input, Linear, Network
+from snn_compile.compiler.network import Network
+from snn_compile.compiler.nodes import LIF, Input, Linear
 from snn_compile.compiler.quantise import quantise
 from snn_compile.errors import LimitError
 from snn_compile.hw_targets import chip as chips

@@ -15,7 +15,7 @@ from snn_compile.compiler.decode import decode
 from snn_compile.compiler.encode import encode
 from snn_compile.compiler.partition import partition
 from snn_compile.compiler.place import place
-from snn_compile.errors import ProgramFileError, SnnCompileError
+from snn_compile.errors import OutputError, ProgramFileError, SnnCompileError
 
 
 def program_of(network):
@@ -52,7 +52,7 @@ def test_a_failed_write_leaves_nothing_behind(saved, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(file, "_write", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OutputError, match=r"model\.snnc: cannot be written \(No space left on device\); choose"):
         file.save(program_of(random_network(2)[0]), saved)
     assert [path.name for path in saved.parent.iterdir()] == ["model.snnc"]
     assert saved.read_bytes() == before

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from snn_compile.compiler.fold import fold, path
 from snn_compile.compiler.lower import lower, unroll
-from snn_compile.compiler.network import (
+from snn_compile.compiler.network import Network
+from snn_compile.compiler.nodes import (
     LIF,
     AvgPool2d,
     BatchNorm,
@@ -17,7 +18,6 @@ from snn_compile.compiler.network import (
     Flatten,
     Input,
     Linear,
-    Network,
     Normalise,
     Scale,
 )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from snn_compile.compiler.fold import fold
 from snn_compile.compiler.lower import lower
-from snn_compile.compiler.network import LIF, Input, Linear, Network
+from snn_compile.compiler.network import Network
+from snn_compile.compiler.nodes import LIF, Input, Linear
 from snn_compile.errors import NetworkError
 
 

@@ -6,7 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from snn_compile.compiler import network as ir
+from snn_compile.compiler import nodes as ir
+from snn_compile.compiler.network import Network
 from snn_compile.errors import NetworkError, UnsupportedError
 
 EXAMPLES = {
@@ -95,15 +96,15 @@ X, FC, Y = ir.Input("x", shape=(2,)), ir.Linear("fc", weight=np.ones((3, 2))), i
 )
 def test_a_network_refuses_what_cannot_be(nodes, edges, message):
     with pytest.raises(NetworkError, match=message):
-        ir.Network(nodes, tuple(edges), steps=4)
+        Network(nodes, tuple(edges), steps=4)
 
 
 def test_a_loop_needs_a_spiking_layer():
     a, b = ir.Scale("a", factor=np.ones(1)), ir.Scale("b", factor=np.ones(1))
     with pytest.raises(NetworkError, match="loop without a spiking layer"):
-        ir.Network((X, FC, Y, a, b), (("x", "fc"), ("fc", "y"), ("a", "b"), ("b", "a")), steps=4)
+        Network((X, FC, Y, a, b), (("x", "fc"), ("fc", "y"), ("a", "b"), ("b", "a")), steps=4)
 
 
 def test_steps_are_bounded():
     with pytest.raises(NetworkError, match="has 0 steps per sample"):
-        ir.Network((X, FC, Y), (("x", "fc"), ("fc", "y")), steps=0)
+        Network((X, FC, Y), (("x", "fc"), ("fc", "y")), steps=0)

@@ -13,7 +13,8 @@ from snn_compile.compiler.balance import balance
 from snn_compile.compiler.fixed import FixedInput, FixedNetwork, FixedPopulation, FixedProjection
 from snn_compile.compiler.fold import fold
 from snn_compile.compiler.lower import lower
-from snn_compile.compiler.network import LIF, Input, Linear, Network
+from snn_compile.compiler.network import Network
+from snn_compile.compiler.nodes import LIF, Input, Linear
 from snn_compile.compiler.overflow import check_overflow
 from snn_compile.compiler.quantise import quantise
 from snn_compile.compiler.scale import Incoming, choose, to_weights

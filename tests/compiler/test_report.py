@@ -12,7 +12,8 @@ from snn_compile.compiler import render
 from snn_compile.compiler.encode import encode
 from snn_compile.compiler.energy import Events, bill
 from snn_compile.compiler.fixed import FixedInput, FixedNetwork, FixedPopulation, FixedProjection
-from snn_compile.compiler.network import LIF, Input, Linear, Network
+from snn_compile.compiler.network import Network
+from snn_compile.compiler.nodes import LIF, Input, Linear
 from snn_compile.compiler.partition import CoreSlices
 from snn_compile.compiler.pipeline import compile_network
 from snn_compile.compiler.place import place

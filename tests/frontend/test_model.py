@@ -3,7 +3,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from snn_compile.compiler import network as ir  # noqa: E402
+from snn_compile.compiler import nodes as ir  # noqa: E402
+from snn_compile.compiler.network import Network  # noqa: E402
 from snn_compile.errors import NetworkError, UnsupportedError  # noqa: E402
 from snn_compile.frontend.model import SpikingNetwork, fully_connected  # noqa: E402
 from snn_compile.frontend.neurons import ATan, LIFLayer  # noqa: E402
@@ -71,7 +72,7 @@ def convolutional():
         ir.LIF("lif2"),
     )
     names = [node.name for node in nodes]
-    return ir.Network(nodes, tuple(zip(names, names[1:])), steps=4)  # noqa: B905
+    return Network(nodes, tuple(zip(names, names[1:])), steps=4)  # noqa: B905
 
 
 def test_every_layer_goes_in_and_comes_out_again():
@@ -154,9 +155,9 @@ def test_an_image_is_flattened_first():
 
 def test_only_chains_with_names_that_pytorch_takes():
     x, fc = ir.Input("x", (2,)), ir.Linear("fc", weight=np.eye(2))
-    loop = ir.Network((x, fc, ir.LIF("y")), (("x", "fc"), ("fc", "y"), ("y", "y")), 2)
+    loop = Network((x, fc, ir.LIF("y")), (("x", "fc"), ("fc", "y"), ("y", "y")), 2)
     with pytest.raises(UnsupportedError, match="network: is not a chain of layers"):
         SpikingNetwork(loop)
     for name in ("a.b", "forward"):
         with pytest.raises(NetworkError, match=f"{name}: is a name that PyTorch cannot give to a layer"):
-            SpikingNetwork(ir.Network((x, ir.LIF(name)), (("x", name),), 2))
+            SpikingNetwork(Network((x, ir.LIF(name)), (("x", name),), 2))

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from rich.console import Console  # noqa: E402
-from snn_compile.errors import ModelFileError, UnsupportedError  # noqa: E402
+from snn_compile.errors import OutputError, UnsupportedError  # noqa: E402
 from snn_compile.frontend import trainer  # noqa: E402
 from snn_compile.frontend.checkpoint import write_checkpoint  # noqa: E402
 from snn_compile.frontend.controller import DensityController  # noqa: E402
@@ -131,10 +131,10 @@ def test_the_controller_reaches_its_target_against_gradients():
 
 def test_the_file_cannot_be_written(trained, tmp_path):
     result, _, _ = trained
-    with pytest.raises(ModelFileError, match=r"cannot be written .*; choose another --out"):
+    with pytest.raises(OutputError, match=r"cannot be written .*; choose another place"):
         write_checkpoint(result.network, tmp_path / "missing" / "model.pt")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ModelFileError, match=r"folder: cannot be written"):
+    with pytest.raises(OutputError, match=r"folder: cannot be written"):
         write_checkpoint(result.network, tmp_path / "folder")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
@@ -143,12 +143,12 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(tmp_path, monk
     def run(path):
         trainer.train(TrainOptions(epochs=10**6, out=path))
 
-    with pytest.raises(ModelFileError, match=r"is a directory; choose another --out"):
+    with pytest.raises(OutputError, match=r"is a folder, a file is needed; choose another place"):
         run(tmp_path)
-    with pytest.raises(ModelFileError, match=r"cannot be written: there is no folder .*missing; choose another --out"):
+    with pytest.raises(OutputError, match=r"cannot be written, there is no folder .*missing; choose another"):
         run(tmp_path / "missing" / "model.pt")
     monkeypatch.setattr("os.access", lambda *args: False)
-    with pytest.raises(ModelFileError, match=r"cannot be written: the folder .* is read-only"):
+    with pytest.raises(OutputError, match=r"cannot be written, the folder .* is read-only"):
         run(tmp_path / "model.pt")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from snn_compile.hw_targets import codec
+from snn_compile.hw_targets import codec, formats
 
 
 def random_parts(seed):
@@ -20,7 +20,7 @@ def random_parts(seed):
     weight[weight == 0] = -256
     delay = rng.integers(0, rng.choice([1, 2, 63]), count)
     exponent = rng.choice(rng.choice([-8, -2, 0, 3, 7], 2), count)
-    return codec.Parts.of(axon, compartment, weight, delay, exponent), compartments
+    return formats.Parts.of(axon, compartment, weight, delay, exponent), compartments
 
 
 def rows(packing):
@@ -28,10 +28,10 @@ def rows(packing):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 15))
-def test_reading_gives_back_what_was_written(seed, formats):
+def test_reading_gives_back_what_was_written(seed, limit):
     parts, compartments = random_parts(seed)
-    packing = codec.pack(parts, compartments, formats)
-    assert len(packing.formats) <= max(formats, len(np.unique(parts.exponent)))
+    packing = formats.pack(parts, compartments, limit)
+    assert len(packing.formats) <= max(limit, len(np.unique(parts.exponent)))
     words, starts = codec.write(parts, packing)
     entries = codec.read(words, starts, packing.words, rows(packing), compartments)
     ours, theirs = (np.lexsort((p.compartment, p.axon)) for p in (parts, entries))
@@ -44,11 +44,11 @@ def test_every_format_takes_the_bits_that_were_counted(seed, index):
     """A list in one format alone, read bit by bit by a plain parser written from the module's text."""
     parts, compartments = random_parts(seed)
     one = parts.exponent == parts.exponent[0]
-    parts = codec.Parts.of(*(getattr(parts, n)[one] for n in ("axon", "compartment", "weight", "delay", "exponent")))
-    shape = codec.candidates(compartments, parts.delay_bits, int(parts.exponent[0]))[index]
+    parts = formats.Parts.of(*(getattr(parts, n)[one] for n in ("axon", "compartment", "weight", "delay", "exponent")))
+    shape = formats.candidates(compartments, parts.delay_bits, int(parts.exponent[0]))[index]
     bits = np.zeros(int(parts.axon.max()) + 1, np.int64)
     np.add.at(bits, parts.axon[parts.start], parts.bits(shape))
-    packing = codec.Packing((shape,), np.zeros(len(parts.start), np.int64), bits, codec.words_of(bits))
+    packing = formats.Packing((shape,), np.zeros(len(parts.start), np.int64), bits, formats.words_of(bits))
     words, starts = codec.write(parts, packing)
     for axon in range(len(bits)):
         memory = sum(int(w) << 64 * i for i, w in enumerate(words[starts[axon] :][: packing.words[axon]]))
@@ -73,12 +73,12 @@ def plain_parse(memory, shape):
         if count == 0:
             return found, at - 6
         assert count <= 60 and take(4) == 0
-        place = take(shape.index_bits) if shape.kind != codec.Kind.SPARSE else 0
+        place = take(shape.index_bits) if shape.kind != formats.Kind.SPARSE else 0
         for i in range(count):
             weight, delay = take(8), take(shape.delay_bits)
-            if shape.kind == codec.Kind.SPARSE:
+            if shape.kind == formats.Kind.SPARSE:
                 place = take(shape.index_bits)
-            elif shape.kind == codec.Kind.RUN_LENGTH:
+            elif shape.kind == formats.Kind.RUN_LENGTH:
                 place += take(shape.skip_bits) + (i > 0)
             else:
                 place += i > 0
@@ -90,7 +90,7 @@ def test_words_of_a_list_by_hand():
     """ceil(bits / 64), plus 1 if bits % 64 == 0 or bits % 64 >= 59 (Intel's published compiler)."""
     bits = np.arange(1, 400)
     rule = -(-bits // 64) + ((bits % 64 == 0) | (bits % 64 >= 59))
-    assert np.array_equal(codec.words_of(bits), rule)
+    assert np.array_equal(formats.words_of(bits), rule)
 
 
 @pytest.mark.parametrize(
@@ -101,19 +101,19 @@ def test_bits_per_synapse_are_those_of_the_published_formulas(density, bits):
     rng = np.random.default_rng(0)
     axon, compartment = np.nonzero(rng.random((1000, 1024)) < density)
     zero = np.zeros(len(axon), np.int64)
-    packing = codec.pack(codec.Parts.of(axon, compartment, zero + 2, zero, zero), 1024, 7)
+    packing = formats.pack(formats.Parts.of(axon, compartment, zero + 2, zero, zero), 1024, 7)
     assert packing.words.sum() * 64 / len(axon) < bits * 1.02
 
 
 def test_a_small_format_table_keeps_what_saves_most():
     parts, compartments = random_parts(5)
-    sizes = [int(codec.pack(parts, compartments, limit).bits.sum()) for limit in (15, 4, 3, 2)]
+    sizes = [int(formats.pack(parts, compartments, limit).bits.sum()) for limit in (15, 4, 3, 2)]
     assert sizes == sorted(sizes)
 
 
 def damaged(**changes):
     parts, compartments = random_parts(7)
-    packing = codec.pack(parts, compartments, 7)
+    packing = formats.pack(parts, compartments, 7)
     words, starts = codec.write(parts, packing)
     given_ = {
         "words": words,

@@ -1,0 +1,103 @@
+"""The documentation is true: links lead somewhere, its script runs and prints what it says, no flag is missing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from snn_compile import cli
+from snn_compile.hw_targets import chip as chips
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md")) + [ROOT / "README.md", ROOT / "examples" / "README.md"]
+COMMANDS = {
+    "snn-train": cli._train,
+    "snn-compile": cli._compile,
+    "snn-run": cli._run,
+    "snn-report": cli._report,
+}
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def prose(page: Path) -> str:
+    """A page without its code."""
+    return re.sub(r"`[^`\n]*`", "", BLOCK.sub("", page.read_text()))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for link in LINK.findall(prose(page)):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{link} leads nowhere"
+        if anchor:
+            assert anchor in anchors(target), f"{link}: {target.name} has no such heading"
+
+
+def test_every_page_is_reached_from_the_index():
+    index = DOCS / "index.md"
+    linked = {(DOCS / link.partition("#")[0]).resolve() for link in LINK.findall(prose(index)) if "://" not in link}
+    assert set(DOCS.rglob("*.md")) - {index} <= linked
+
+
+def test_the_script_runs_and_prints_what_the_page_says(tmp_path):
+    blocks = BLOCK.findall((DOCS / "how-to" / "use-from-python.md").read_text())
+    script = "\n".join(text for language, text in blocks if language == "python")
+    printed = "".join(text for language, text in blocks if language == "text")
+    model = ROOT / "examples" / "digits.pt"
+    assert '"examples/digits.pt"' in script
+    program = tmp_path / "script.py"
+    program.write_text(script.replace('"examples/digits.pt"', repr(str(model))))
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8", "-W", "error", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == printed
+
+
+def flags(command: str) -> set[str]:
+    """The flags of a command, without ``--help``."""
+    app = typer.Typer(add_completion=False)
+    app.command()(COMMANDS[command])
+    parameters = typer.main.get_command(app).params
+    found = {flag for parameter in parameters for flag in parameter.opts if flag.startswith("--")}
+    return found - {"--help"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_reference_names_exactly_the_flags_that_there_are(command):
+    text = (DOCS / "reference" / "commands.md").read_text()
+    section = re.split(r"^## ", text.partition(f"\n## {command}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    assert set(re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE)) == flags(command)
+
+
+@pytest.mark.parametrize("name", chips.names())
+def test_the_reference_has_the_numbers_of_every_target(name):
+    """The row ``| key | value | source |`` of each number stands in the section of the target."""
+    text = (DOCS / "reference" / "targets.md").read_text()
+    section = re.split(r"^## ", text.partition(f"\n## {name}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    assert section, f"{name} has no section"
+    chip = chips.load(name)
+    rows = dict(chip.boards)
+    for group in (chip.limits, chip.energy, chip.time):
+        rows |= {key: getattr(group, key) for key in group.__struct_fields__ if key != "calibration"}
+    for key, (value, source) in rows.items():
+        assert f"| `{key}` | {value:g} | {source} |" in section
