@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .atomic import check_writable, write_whole
-from .errors import DataError, ModelFileError, SnnCompileError
+from .errors import DataError, ModelFileError, ProgramFileError, SnnCompileError
 from .frontend.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -77,8 +78,11 @@ def _command(function: Callable[..., None]) -> Callable[[], None]:
         try:
             function(*args, **kwargs)
         except KeyboardInterrupt:
-            _fail("interrupted; nothing was written")
+            _fail("interrupted")
             raise typer.Exit(130) from None
+        except BrokenPipeError:  # whoever read standard output has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
         except (SnnCompileError, OSError, MemoryError) as error:
             if kwargs.get("debug"):
                 raise
@@ -157,9 +161,7 @@ def _train(
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise DataError(
-            "snn-train", "needs PyTorch, which is not installed", "install it with pip install 'snn-compile[train]'"
-        ) from error
+        raise DataError("snn-train", "needs PyTorch, which is not installed", "install the extra 'train'") from error
     from .frontend.data import load as load_data
     from .frontend.progress import training_bar
 
@@ -236,7 +238,7 @@ def _compile(
     if json is not None:
         write_whole(json, to_json(compiled.report))
     render.show(render.terminal(compiled.report))
-    print(f"\nwrote {out}" + (f" and {report}" if report else ""))
+    print("\nwrote " + ", ".join(str(path) for path in (out, report, json) if path))
 
 
 def _sha256(path: Path) -> str:
@@ -270,13 +272,12 @@ def _run(
     """Run a compiled program over a data set, from its tables."""
     _check_outputs(json)
     from .compiler import file, render
-    from .compiler.decode import decode
     from .compiler.report import to_json
     from .frontend.data import load as load_data
     from .runtime.evaluate import counted_events, evaluate, summary
 
     loaded = file.load(program)
-    network = decode(loaded)
+    network = _decode(loaded, program)
     dataset = load_data(data)
     _check_input(network, dataset)
     samples = dataset.test_samples[:limit]
@@ -287,6 +288,15 @@ def _run(
     render.show(render.energy_table(energy))
     if json is not None:
         write_whole(json, to_json(summary(result, dataset.test_labels[: len(samples)], energy)))
+
+
+def _decode(program: Program, path: Path) -> FixedNetwork:
+    from .compiler.decode import decode
+
+    try:
+        return decode(program)
+    except ProgramFileError as error:
+        raise ProgramFileError(str(path), error.problem, error.way_out) from error
 
 
 def _check_input(network: FixedNetwork, data: DataSet) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..hw_targets.chip import Chip
 from .fixed import FixedNetwork
 from .netlist import Netlist
-from .program import Program
+from .program import CoreTables, Program
 
 Floats = NDArray[np.float64]
 
@@ -93,10 +93,13 @@ def bill(program: Program, network: FixedNetwork, chip: Chip, events: Events) ->
     synops = np.bincount(target_core, spikes[netlist.source], len(program.cores))
     updates = float(netlist.neurons * program.steps)
     active = updates if events.active_updates is None else events.active_updates
-    packets, hops_x, hops_y = _packets(program, netlist, spikes, core)
+    packets, hops_x, hops_y = _packets(program, netlist, spikes)
+    sent = np.array([_sent(tables, spikes).sum() for tables in program.cores])
     counts = dict(zip(KINDS, (float(synops.sum()), active, updates - active, packets, hops_x, hops_y), strict=True))
     dynamic = {kind: counts[kind] * getattr(chip.energy, key)[0] * 1e-12 for kind, key in KINDS.items()}
-    seconds = program.steps * _step_seconds(program, chip, synops / program.steps, active / updates)
+    seconds = program.steps * _step_seconds(
+        program, chip, synops / program.steps, sent / program.steps, active / updates
+    )
     chips = 1 + max(tables.place[0] for tables in program.cores)
     static = chip.energy.static_mw_per_chip[0] * 1e-3 * chips * seconds
     return Energy(
@@ -111,12 +114,20 @@ def bill(program: Program, network: FixedNetwork, chip: Chip, events: Events) ->
     )
 
 
-def _packets(program: Program, netlist: Netlist, spikes: Floats, core: NDArray[np.int64]) -> tuple[float, float, float]:
-    """Packets, and hops east-west and north-south between tiles of the mesh; from the host packets come for free."""
+def _sent(tables: CoreTables, spikes: Floats) -> Floats:
+    """(output axons,) packets that each one carries in a sample."""
+    return np.repeat(spikes[tables.neurons], np.diff(tables.out_start.astype(np.int64)))
+
+
+def _packets(program: Program, netlist: Netlist, spikes: Floats) -> tuple[float, float, float]:
+    """Packets, and hops east-west and north-south between tiles.
+
+    Packets of the host come without hops; between chips only the difference of the tiles' places counts.
+    """
     places = np.array([tables.place for tables in program.cores])
     packets = hops_x = hops_y = 0.0
     for tables in program.cores:
-        sent = np.repeat(spikes[tables.neurons], np.diff(tables.out_start.astype(np.int64)))
+        sent = _sent(tables, spikes)
         packets += float(sent.sum())
         distance = np.abs(places[tables.out_core.astype(np.int64)] - np.array(tables.place))
         hops_x += float(sent @ distance[:, 1])
@@ -128,12 +139,12 @@ def _packets(program: Program, netlist: Netlist, spikes: Floats, core: NDArray[n
     return packets, hops_x, hops_y
 
 
-def _step_seconds(program: Program, chip: Chip, synops_per_step: Floats, active_share: float) -> float:
-    """A step lasts as long as its busiest core, at its mean load, and the barrier."""
+def _step_seconds(program: Program, chip: Chip, synops: Floats, sent: Floats, active_share: float) -> float:
+    """A step lasts as long as its busiest core, at its mean load, and the barrier; per core and step: synops, sent."""
     time = chip.time
     neurons = np.array([len(tables.neurons) for tables in program.cores])
     update = active_share * time.neuron_update_active_ns[0] + (1 - active_share) * time.neuron_update_inactive_ns[0]
-    load = synops_per_step * time.synaptic_operation_ns[0] + neurons * update
+    load = synops * time.synaptic_operation_ns[0] + neurons * update + sent * time.spike_within_tile_ns[0]
     return float(load.max() + time.barrier_ns[0]) * 1e-9
 
 

@@ -204,6 +204,10 @@ class _Reader:
                 raise self.fault(f"core {number} has {len(arrays[key])} {key}, {target} has {limit}")
         if not len(arrays["neurons"]):
             raise self.fault(f"core {number} has no neurons")
+        longest = int(arrays["axon_words"].max(initial=0))
+        memory = chip.words_needed(len(arrays["words"]), len(arrays["neurons"]))
+        if longest > chip.limits.words_per_list[0] or memory > chip.memory_words:
+            raise self.fault(f"core {number} has a list of {longest} words or {memory} words, more than {target} has")
         return CoreTables(place, **arrays)
 
     def host(self, number: int, entry: _Host, sizes: Mapping[str, Size]) -> HostTables:

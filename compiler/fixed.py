@@ -190,11 +190,6 @@ class FixedNetwork:
         base = self.offset(projection.source) + 1 - self.offset(projection.target)
         return projection.synapses.delays.astype(np.int64) + base
 
-    @cached_property
-    def pipelined(self) -> bool:
-        """Whether samples can follow each other on the chip: every spike arrives in the local step of its origin."""
-        return all(p.host or not self.lags(p).any() for p in self.projections)
-
     def synapse_count(self) -> int:
         """Synapses that occupy the chip (host projections do not)."""
         return sum(len(p.synapses) for p in self.projections if not p.host)

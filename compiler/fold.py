@@ -43,7 +43,6 @@ def fold(network: Network) -> Network:
     Raises:
         UnsupportedError: two synaptic layers with no neurons between them, or a pooling that cannot be folded.
 
-    >>> from .network import Flatten
     >>> net = Network((Input("x", shape=(2,), max_value=4), Scale("half", factor=np.array([0.5])),
     ...                Linear("fc", weight=np.eye(2)), LIF("y")), (("x", "half"), ("half", "fc"), ("fc", "y")), steps=4)
     >>> fold(net).by_name["fc"].weight.tolist()

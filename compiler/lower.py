@@ -41,11 +41,11 @@ def lower(network: Network) -> SparseNetwork:
             (layer,) = (step for step in chain if isinstance(step, (Linear, Conv2d)))
             synapses, possible = unroll(layer, network.shapes[source])
             bias += _bias(layer, network.shapes[layer.name])
-            census.append(Census(layer.name, possible, len(synapses)))
-            before = projections.get((source, node.name))
-            if before is not None:
-                synapses = _sum(before.synapses, synapses)
-            projections[source, node.name] = SparseProjection(layer.name, source, node.name, synapses)
+            made, count = SparseProjection(layer.name, source, node.name, synapses), len(synapses)
+            if (source, node.name) in projections:
+                made = _sum(projections[source, node.name], made)
+            projections[source, node.name] = made
+            census.append(Census(source, node.name, possible, count))
         populations.append(
             SparsePopulation(node, shape, np.arange(size, dtype=np.int32), bias, _rate(network, node.name, size))
         )
@@ -102,9 +102,12 @@ def _bias(layer: Linear | Conv2d, shape: Shape) -> FloatArray:
     return np.broadcast_to(bias, shape).ravel()
 
 
-def _sum(first: Synapses, second: Synapses) -> Synapses:
-    total = (first.matrix() + second.matrix()).tocoo()
-    return Synapses.from_triples(first.n_source, first.n_target, total.col, total.row, total.data)
+def _sum(first: SparseProjection, second: SparseProjection) -> SparseProjection:
+    """Two layers between the same populations as one projection."""
+    total = (first.synapses.matrix() + second.synapses.matrix()).tocoo()
+    sizes = first.synapses.n_source, first.synapses.n_target
+    synapses = Synapses.from_triples(*sizes, total.col, total.row, total.data)
+    return replace(first, layer=f"{first.layer} + {second.layer}", synapses=synapses)
 
 
 def _input(network: Network, node: Input) -> SparseInput:

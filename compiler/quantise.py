@@ -64,7 +64,10 @@ def _encode_input(source: SparseInput, chip: Chip) -> FixedInput:
                 "train with binary spikes, or choose a target with graded ones",
             )
         return FixedInput(node.name, node.shape, "spikes", node.max_value, node.max_value)
-    return FixedInput(node.name, node.shape, "graded" if chip.graded else "bias", node.max_value, node.max_value)
+    if not chip.graded:
+        return FixedInput(node.name, node.shape, "bias", node.max_value, node.max_value)
+    levels = min(node.max_value, 2 ** chip.limits.graded_payload_bits[0] - 1)
+    return FixedInput(node.name, node.shape, "graded", node.max_value, levels)
 
 
 @dataclass(frozen=True)
@@ -122,12 +125,10 @@ def _payload_choices(
         if q.target == p.name
     }
     choices = [inputs]
-    for bits in range(8, 0, -1):
+    for bits in range(8, 1, -1):
         levels = 2**bits - 1
         changed = tuple(
-            replace(p, levels=levels)
-            if p.encoding == "graded" and p.name in names - taken and levels < p.max_value
-            else p
+            replace(p, levels=levels) if p.encoding == "graded" and p.name in names - taken and levels < p.levels else p
             for p in inputs
         )
         if changed != inputs:

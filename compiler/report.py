@@ -230,14 +230,22 @@ def _population_rows(sparse: SparseNetwork, network: FixedNetwork) -> tuple[Popu
 
 
 def _projection_rows(sparse: SparseNetwork, network: FixedNetwork) -> tuple[ProjectionRow, ...]:
-    census = {c.layer: c for c in sparse.census}
     fixed = {(q.source, q.target): q for q in network.projections}
     rows = []
     for q in sparse.projections:
-        count = census[q.layer]
+        own = [c for c in sparse.census if (c.source, c.target) == (q.source, q.target)]
         made = fixed.get((q.source, q.target))
         synapses, exponent, host = (len(made.synapses), made.exponent, made.host) if made else (0, 0, False)
-        row = ProjectionRow(q.layer, q.source, q.target, count.synapses, count.surviving, synapses, exponent, host)
+        row = ProjectionRow(
+            q.layer,
+            q.source,
+            q.target,
+            sum(c.synapses for c in own),
+            sum(c.surviving for c in own),
+            synapses,
+            exponent,
+            host,
+        )
         rows.append(row)
     return tuple(rows)
 
@@ -246,10 +254,12 @@ def _warnings(sparse: SparseNetwork, network: FixedNetwork, chip: Chip, events: 
     found = []
     if events.activity.startswith("assumed"):
         found.append(f"energy rests on an assumption, not on measured rates ({events.activity})")
+    made = {p.name: p for p in network.populations}
     for p in sparse.populations:
-        if np.isfinite(p.node.tau) and abs(round(4096 / p.node.tau) * p.node.tau - 4096) > 1e-6 * 4096:
-            kept = 4096 / min(4095, round(4096 / p.node.tau))
-            found.append(f"{p.name}: tau {p.node.tau:g} becomes {kept:.5g}, the decay has 12 bits")
+        decay = made[p.name].dv
+        tau = 4096 / decay if decay else float("inf")
+        if abs(tau / p.node.tau - 1) > 1e-6:
+            found.append(f"{p.name}: tau {p.node.tau:g} becomes {tau:.5g}, the decay has 12 bits")
     for q in network.projections:
         if q.exponent < 0 and not q.host:
             found.append(

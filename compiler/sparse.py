@@ -80,9 +80,10 @@ class SparseProjection:
 
 @dataclass(frozen=True)
 class Census:
-    """Unrolled synapses of a folded layer: all that it could have, and those whose weight survived training."""
+    """Unrolled synapses of one folded layer: all that it could have, and those whose weight survived training."""
 
-    layer: str
+    source: str
+    target: str
     synapses: int
     surviving: int
 

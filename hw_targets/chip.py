@@ -78,6 +78,13 @@ class Chip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     energy: Energy
     time: Time
 
+    def __post_init__(self) -> None:
+        mesh = self.limits.mesh_columns[0] * self.limits.mesh_rows[0] * self.limits.cores_per_tile[0]
+        if mesh < self.limits.cores_per_chip[0]:
+            raise ValueError(f"its mesh has {mesh} places for {self.limits.cores_per_chip[0]} cores")
+        if not 1 <= self.limits.formats_per_core[0] <= 15:
+            raise ValueError(f"it has {self.limits.formats_per_core[0]} formats per core, 1 to 15 fit their id")
+
     @property
     def cores_per_chip(self) -> int:
         return self.limits.cores_per_chip[0]
@@ -129,5 +136,15 @@ def load(name: str) -> Chip:
     """The chip called `name`; raises `UnsupportedError` for one that is not there."""
     if name not in names():
         raise UnsupportedError(name, "is no target", f"choose one of {', '.join(names())}", value=name)
-    text = (resources.files(__package__) / "data" / f"{name}.toml").read_bytes()
-    return msgspec.toml.decode(text, type=Chip)
+    return parse(name, (resources.files(__package__) / "data" / f"{name}.toml").read_bytes())
+
+
+def parse(name: str, text: bytes) -> Chip:
+    """The chip in a data file; raises `UnsupportedError` where the file says something that cannot be."""
+    try:
+        chip = msgspec.toml.decode(text, type=Chip)
+    except msgspec.DecodeError as error:
+        raise UnsupportedError(f"{name}.toml", f"is no description of a chip ({error})", "correct it") from error
+    if chip.name != name:
+        raise UnsupportedError(f"{name}.toml", f"describes a chip called {chip.name!r}", "give both the same name")
+    return chip

@@ -34,7 +34,6 @@ def test_a_path_that_skips_layers_waits_for_the_other():
     assert delays == {("x", "h0"): 0, ("h0", "h1"): 0, ("h1", "h2"): 0, ("h2", "h3"): 0, ("h0", "h3"): 2}
     assert window_offsets(sparse) == {"x": -1, "h0": 0, "h1": 1, "h2": 2, "h3": 3}
     network = quantise(sparse, chip)
-    assert network.pipelined
     assert all((network.lags(q) == 0).all() for q in network.projections)
 
 
@@ -50,7 +49,6 @@ def test_a_loop_is_no_path():
     network = quantise(sparse, chips.load("loihi2"))
     lags = {(q.source, q.target): int(network.lags(q).max()) for q in network.projections}
     assert lags == {("x", "a"): 0, ("a", "b"): 0, ("b", "a"): 2, ("b", "out"): 0}
-    assert not network.pipelined
 
 
 def test_a_delay_beyond_the_chip_is_refused():

@@ -41,7 +41,7 @@ def test_dead_neurons_go_in_both_directions_and_transitively():
   h2 -> h3: 1 synapses"""
     )
     assert [p.origin.tolist() for p in sparse.populations] == [[0], [0], [0, 1]]
-    assert [(c.layer, c.surviving, c.synapses) for c in sparse.census] == [("fc1", 4, 8), ("fc2", 3, 12), ("fc3", 2, 6)]
+    assert [(c.target, c.surviving, c.synapses) for c in sparse.census] == [("h1", 4, 8), ("h2", 3, 12), ("h3", 2, 6)]
 
 
 def test_a_window_bounds_what_can_be_reached():
@@ -76,6 +76,7 @@ def test_two_layers_between_the_same_populations_add_up():
     network = Network(nodes, (("x", "a"), ("x", "b"), ("a", "y"), ("b", "y")), steps=2)
     (projection,) = lower(fold(network)).projections
     assert projection.synapses.matrix().toarray().tolist() == [[2, 1], [1, 2]]
+    assert projection.layer == "a + b"
 
 
 def test_a_population_without_life_is_named():

@@ -108,7 +108,7 @@ def test_the_energy_of_a_sample_by_hand():
     }
     dynamic = 12 * 23.6 + 10 * 81 + 6 * 52 + 6 * 1.7 + 6 * 3.0 + 4 * 4.0
     assert sum(energy.dynamic_j.values()) == pytest.approx(dynamic * 1e-12)
-    step = 8 / 4 * 3.5 + 2 * (10 / 16 * 8.4 + 6 / 16 * 5.3) + 465
+    step = 8 / 4 * 3.5 + 2 * (10 / 16 * 8.4 + 6 / 16 * 5.3) + 2 / 4 * 2.1 + 465  # core 0
     assert energy.seconds_per_sample == pytest.approx(4 * step * 1e-9)
     assert energy.static_j == pytest.approx(0.104 * energy.seconds_per_sample)
     assert energy.per_sample_j == pytest.approx(energy.static_j + dynamic * 1e-12)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 import pytest
 from snn_compile.errors import UnsupportedError
 from snn_compile.hw_targets import chip as chips
@@ -36,6 +38,27 @@ def test_cores_fill_the_mesh_tile_by_tile():
     assert places[:5] == [(0, 0, 0)] * 4 + [(0, 1, 0)]
     assert max(x for _, x, _ in places) == 7 and max(y for _, _, y in places) == 3
     assert places[128] == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            'name = "loihi1"',
+            'name = "loihi9"',
+            "loihi1.toml: describes a chip called 'loihi9'; give both",
+        ),
+        ("mesh_rows = [4,", "mesh_rows = [1,", "its mesh has 32 places for 128 cores"),
+        ("formats_per_core = [7,", "formats_per_core = [16,", "it has 16 formats per core, 1 to 15 fit their id"),
+        ("delay_max = [62,", "delay_mix = [62,", "is no description of a chip"),
+        ("delay_max = [62,", 'delay_max = ["many",', "is no description of a chip"),
+    ],
+)
+def test_a_data_file_that_cannot_be_is_refused(old, new, message):
+    text = (resources.files("snn_compile.hw_targets") / "data" / "loihi1.toml").read_text()
+    assert old in text
+    with pytest.raises(UnsupportedError, match=message):
+        chips.parse("loihi1", text.replace(old, new).encode())
 
 
 def test_an_unknown_target_is_refused():
