@@ -25,10 +25,10 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     ...     Path(folder, "report.txt").read_text()
     'done'
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # a link goes on pointing to the file
     draft: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         draft = Path(name)
         os.close(handle)
         yield draft
@@ -62,6 +62,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     folder = path.absolute().parent
     for fault, problem in (
         (path.is_dir(), "is a folder, a file is needed"),
+        (path.exists() and not path.is_file(), "is no ordinary file"),
         (not folder.is_dir(), f"cannot be written, there is no folder {folder}"),
         (not os.access(folder, os.W_OK), f"cannot be written, the folder {folder} is read-only"),
     ):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .atomic import check_writable, write_whole
-from .errors import DataError, ModelFileError, ProgramFileError, SnnCompileError
+from .errors import DataError, ModelFileError, OutputError, ProgramFileError, SnnCompileError
 from .frontend.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -115,10 +115,16 @@ def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _check_outputs(*paths: Path | None) -> None:
-    for path in paths:
+def _check_outputs(source: Path, *outputs: Path | None) -> None:
+    """Before the work: every output can be written, and none takes the place of another or of the input."""
+    taken = {os.path.realpath(source): "the input"}
+    for path in outputs:
         if path is not None:
             check_writable(path)
+            real = os.path.realpath(path)
+            if real in taken:
+                raise OutputError(str(path), f"is {taken[real]} too", "give it another name")
+            taken[real] = "another output"
 
 
 def _typed(name: str) -> str:
@@ -215,10 +221,8 @@ def _compile(
         return
     if model is None or target is None:
         raise typer.BadParameter("give a model and --target, or --list-targets")
-    out = out or model.with_suffix(".snnc")
-    if model.exists() and out.absolute() == model.absolute():
-        raise DataError(str(out), "is the model itself", "give another name with --out")
-    _check_outputs(out, report, json)
+    out = out or model.parent / f"{model.stem}.snnc"
+    _check_outputs(model, out, report, json)
     from .compiler import file, render
     from .compiler.pipeline import compile_network
     from .compiler.report import to_json
@@ -270,9 +274,9 @@ def _run(
     debug: Debug = False,
 ) -> None:
     """Run a compiled program over a data set, from its tables."""
-    _check_outputs(json)
+    _check_outputs(program, json)
     from .compiler import file, render
-    from .compiler.report import to_json
+    from .compiler.report import read_report, to_json
     from .frontend.data import load as load_data
     from .runtime.evaluate import counted_events, evaluate, summary
 
@@ -284,7 +288,7 @@ def _run(
     with _bar(backend.value) as progress:
         result, agrees = evaluate(network, samples, backend.value, progress)
     energy = counted_events(loaded, network, result)
-    print(_accuracies(loaded, result, dataset, agrees))
+    print(_accuracies(read_report(loaded, str(program)), result, dataset, agrees))
     render.show(render.energy_table(energy))
     if json is not None:
         write_whole(json, to_json(summary(result, dataset.test_labels[: len(samples)], energy)))
@@ -313,10 +317,9 @@ def _check_input(network: FixedNetwork, data: DataSet) -> None:
         )
 
 
-def _accuracies(program: Program, result: RunResult, data: DataSet, agrees: bool) -> str:
-    training = program.manifest.get("report", {}).get("training", {})
-    trained = training.get("test_accuracy")
-    known = training.get("data") == data.name and isinstance(trained, float)
+def _accuracies(report: Report, result: RunResult, data: DataSet, agrees: bool) -> str:
+    trained = report.training.get("test_accuracy")
+    known = report.training.get("data") == data.name and isinstance(trained, float)
     seconds = f"{result.seconds:.2f} s" if result.seconds < 100 else f"{result.seconds:.0f} s"
     lines = [f"{len(result.counts)} test samples of {data.name}, {result.activity.steps} steps each, {seconds}"]
     if known:
@@ -336,7 +339,7 @@ def _report(
     debug: Debug = False,
 ) -> None:
     """Show what a compiled program costs."""
-    _check_outputs(html, json, csv)
+    _check_outputs(program, html, json, csv)
     from .compiler import file, render
     from .compiler.report import read_report, to_json
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ProgramFileError, SnnCompileError
+from ..errors import LimitError, NetworkError, ProgramFileError
 from ..hw_targets import codec
 from .fixed import FixedNetwork, FixedPopulation, FixedProjection
 from .netlist import Ints
+from .overflow import check_overflow
 from .program import CoreTables, Program
 from .synapses import Synapses
 
@@ -51,11 +54,13 @@ def decode(program: Program) -> FixedNetwork:
             )
             projections.append(FixedProjection(s, t, synapses, int(scale[0])))
         inputs = tuple(tables.source for tables in program.inputs)
-        return FixedNetwork(inputs, populations, tuple(projections), program.outputs, program.steps)
+        network = FixedNetwork(inputs, populations, tuple(projections), program.outputs, program.steps)
+        check_overflow(network)
+        return network
     except AssertionError as error:
         raise _fault("its synapses contradict each other") from error
-    except SnnCompileError as error:
-        raise _fault(str(error)) from error
+    except (LimitError, NetworkError) as error:
+        raise _fault(f"{error.subject}: {error.problem}") from error
 
 
 def _fault(problem: str) -> ProgramFileError:
@@ -96,6 +101,7 @@ class _Layout:
         parts = []
         tables = [(core.neurons, core.out_start, core.out_core, core.out_axon) for core in program.cores]
         for entry in program.inputs:
+            _require(len(entry.out_start) == entry.source.size + 1, f"{entry.source.name} has broken starts")
             numbers = np.arange(entry.source.size) + self.base[entry.source.name]
             tables.append((numbers.astype(np.uint32), entry.out_start, entry.out_core, entry.out_axon))
         for numbers, start, core, axon in tables:
@@ -108,13 +114,19 @@ class _Layout:
         inside = routes[1] < len(lists)
         _require(bool(inside.all()), "an output axon leads to a core that is not there")
         _require(bool((routes[2] < lists[routes[1]]).all()), "an output axon leads to an input axon that is not there")
-        order = np.lexsort((routes[2], routes[1]))
-        return np.asarray(routes[:, order])
+        routes = routes[:, np.lexsort((routes[2], routes[1]))]
+        again = (np.diff(routes[1]) == 0) & (np.diff(routes[2]) == 0)
+        _require(not bool(again.any()), "an input axon has several sources")
+        return routes
 
 
 def _read_core(program: Program, layout: _Layout, number: int) -> tuple[Ints, ...]:
     """(source, target, weight, delay, exponent) of all synapses of a core: each packet delivers its axon's list."""
     core = program.cores[number]
+    lengths = np.cumsum(core.axon_words.astype(np.int64))
+    in_order = np.array_equal(core.axon_start[1:], lengths[:-1]) and not core.axon_start[:1].any()
+    whole = int(lengths[-1]) == len(core.words) if len(lengths) else not len(core.words)
+    _require(in_order and whole, f"core {number}: its synapse lists do not stand one after the other")
     try:
         entries = codec.read(core.words, core.axon_start, core.axon_words, core.formats, len(core.neurons))
     except ValueError as error:
@@ -138,17 +150,21 @@ def _populations(program: Program, layout: _Layout) -> tuple[FixedPopulation, ..
         begin = layout.base[header.name]
         own = constants[begin : begin + header.size]
         _require(
-            header.size > 0 and bool((own[:, :3] == own[0, :3]).all()),
+            bool((own[:, :3] == own[0, :3]).all()),
             f"the neurons of {header.name} differ in their decays or threshold",
         )
         du, dv, vth = own[0, :3].tolist()
-        _require(len(header.origin) == header.size, f"{header.name} does not name the origin of each neuron")
+        named = len(header.origin) == header.size and 0 <= int(header.origin.min()) <= int(header.origin.max())
+        _require(
+            named and int(header.origin.max()) < math.prod(header.shape),
+            f"{header.name} does not name the origin of each neuron",
+        )
         try:
             population = FixedPopulation(
                 header.name, header.shape, header.origin, du, dv, vth, own[:, 3], own[:, 4], header.offset
             )
-        except SnnCompileError as error:
-            raise _fault(str(error)) from error
+        except LimitError as error:
+            raise _fault(f"{error.subject}: {error.problem}") from error
         populations.append(population)
     return tuple(populations)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,8 +34,6 @@ HOST_ARRAYS: dict[str, tuple[type, int]] = {"indptr": (np.int64, 1), "targets": 
 POPULATION_ARRAYS: dict[str, tuple[type, int]] = {"origin": (np.int32, 1)}
 MANIFEST_ARRAYS: dict[str, tuple[type, int]] = {"manifest": (np.uint8, 1)}
 MAX_CORES = 2**14
-
-Size = int
 
 
 class _Input(msgspec.Struct, frozen=True):
@@ -123,6 +122,10 @@ def load(path: str | os.PathLike[str]) -> Program:
         ) from error
 
 
+def _is_shape(shape: tuple[int, ...]) -> bool:
+    return 1 <= len(shape) <= 8 and all(n >= 1 for n in shape) and math.prod(shape) < 2**31
+
+
 class _Reader:
     """Reads arrays only where they are what they should be: plain, in this file, no larger than it."""
 
@@ -168,6 +171,9 @@ class _Reader:
             raise self.fault(f"is for the target {head.target!r}, which this release does not know")
         if not (1 <= head.steps <= 2**16 and 1 <= len(head.places) <= MAX_CORES and head.populations):
             raise self.fault("has no steps, no cores or no population")
+        for p in head.populations:
+            if not (1 <= p.size < 2**31 and 0 <= p.offset <= 2**16 and _is_shape(p.shape)):
+                raise self.fault(f"the population {p.name} has impossible numbers")
         cores = tuple(self.core(i, place, head.target) for i, place in enumerate(head.places))
         inputs = tuple(
             InputTables(self.source(entry), **self.arrays(f"inputs/{i}", INPUT_ARRAYS))
@@ -184,14 +190,21 @@ class _Reader:
         )
 
     def source(self, entry: _Input) -> FixedInput:
-        whole = 1 <= len(entry.shape) <= 8 and all(1 <= n < 2**31 for n in entry.shape)
-        if not (whole and 1 <= entry.max_value < 2**16 and 1 <= entry.levels < 2**16):
+        if not (_is_shape(entry.shape) and 1 <= entry.max_value < 2**16 and 1 <= entry.levels < 2**16):
             raise self.fault(f"the input {entry.name} has impossible numbers")
         return FixedInput(entry.name, entry.shape, entry.encoding, entry.max_value, entry.levels)
 
     def core(self, number: int, place: tuple[int, int, int], target: str) -> CoreTables:
         arrays = self.arrays(f"cores/{number}", CORE_ARRAYS)
         chip = chips.load(target)
+        mesh = (MAX_CORES, chip.limits.mesh_columns[0], chip.limits.mesh_rows[0])
+        if not all(0 <= at < size for at, size in zip(place, mesh, strict=True)):
+            raise self.fault(f"core {number} stands at {place}, outside the mesh of {target}")
+        exponents = chip.limits.weight_exponent_min[0], chip.limits.weight_exponent_max[0]
+        if arrays["formats"].shape[1:] != (6,):
+            raise self.fault(f"core {number} has formats of the wrong shape")
+        if not all(exponents[0] <= exponent <= exponents[1] for exponent in arrays["formats"][:, 5].tolist()):
+            raise self.fault(f"core {number} has an exponent outside {exponents[0]} to {exponents[1]}")
         limits = {
             "neurons": chip.neurons_per_core,
             "words": chip.synapse_words,
@@ -210,7 +223,7 @@ class _Reader:
             raise self.fault(f"core {number} has a list of {longest} words or {memory} words, more than {target} has")
         return CoreTables(place, **arrays)
 
-    def host(self, number: int, entry: _Host, sizes: Mapping[str, Size]) -> HostTables:
+    def host(self, number: int, entry: _Host, sizes: Mapping[str, int]) -> HostTables:
         arrays = self.arrays(f"hosts/{number}", HOST_ARRAYS)
         if entry.source not in sizes or entry.target not in sizes or not 0 <= entry.shift < 64:
             raise self.fault(f"the host's projection {entry.source} -> {entry.target} is broken")

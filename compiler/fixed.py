@@ -151,6 +151,8 @@ class FixedNetwork:
         names = set(self.by_name)
         if len(names) != len(self.inputs) + len(self.populations):
             raise NetworkError("network", "two populations have the same name", "rename one")
+        if not self.outputs or len(set(self.outputs)) != len(self.outputs):
+            raise NetworkError("network", "has no outputs, or one twice", "correct the network")
         for name in self.outputs:
             if name not in {p.name for p in self.populations}:
                 raise NetworkError(name, "is an output, but no population", "correct the network")
@@ -169,8 +171,10 @@ class FixedNetwork:
                 raise NetworkError(label, "has no synapse", "leave it out")
             if p.synapses.weights.dtype != np.int16:
                 raise NetworkError(label, f"has {p.synapses.weights.dtype} weights, int16 is needed", "quantise it")
-            if p.host and (p.source not in {q.name for q in self.inputs} or p.exponent > 0):
-                raise NetworkError(label, "cannot be computed by the host", "only inputs reach the host's projections")
+            by_host = getattr(self.by_name[p.source], "encoding", "") == "bias"
+            if p.host != by_host or (p.host and p.exponent > 0):
+                problem = "goes with the host if and only if its input has the encoding bias"
+                raise NetworkError(label, problem, "correct the network")
             if not p.host and self.lags(p).min(initial=0) < 0:
                 raise NetworkError(label, "would arrive before its target's window begins", "run balance first")
         if not self.populations or self.steps < 1:

@@ -51,7 +51,7 @@ def fold(network: Network) -> Network:
     populations = [node for node in network.nodes if isinstance(node, (Input, LIF))]
     nodes: list[Node] = []
     edges: list[tuple[str, str]] = []
-    used: dict[str, int] = {}
+    taken = {node.name for node in populations}
     for population in populations:
         nodes.append(population)
         for edge_source, target in network.edges:
@@ -59,21 +59,27 @@ def fold(network: Network) -> Network:
                 continue
             source, chain = path(network, edge_source)
             layer = _fold_chain(chain, network.shapes[source], f"{source}-{target}")
-            repeats = used[layer.name] = used.get(layer.name, 0) + 1
-            if repeats > 1:
-                layer = replace(layer, name=f"{layer.name}-{repeats}")
-            folded = _with_flatten(layer, network.shapes[source], network.shapes[target])
+            layer = replace(layer, name=_free(layer.name, taken))
+            folded = _with_flatten(layer, _free(f"{layer.name}-flat", taken), network, source, target)
             nodes += folded
             edges += itertools.pairwise([source, *(node.name for node in folded), target])
     return replace(network, nodes=tuple(nodes), edges=tuple(edges))
 
 
-def _with_flatten(layer: Linear | Conv2d, shape: Shape, result: Shape) -> list[Node]:
+def _free(name: str, taken: set[str]) -> str:
+    """`name`, or with a number behind it where that is taken; taken from now on."""
+    numbered = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
+    chosen = next(candidate for candidate in numbered if candidate not in taken)
+    taken.add(chosen)
+    return chosen
+
+
+def _with_flatten(layer: Linear | Conv2d, name: str, network: Network, source: str, target: str) -> list[Node]:
     nodes: list[Node] = [layer]
-    if isinstance(layer, Linear) and len(shape) > 1:
-        nodes.insert(0, Flatten(f"{layer.name}-flat"))
-    if isinstance(layer, Conv2d) and len(result) == 1:
-        nodes.append(Flatten(f"{layer.name}-flat"))
+    if isinstance(layer, Linear) and len(network.shapes[source]) > 1:
+        nodes.insert(0, Flatten(name))
+    if isinstance(layer, Conv2d) and len(network.shapes[target]) == 1:
+        nodes.append(Flatten(name))
     return nodes
 
 

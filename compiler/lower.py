@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import NetworkError
+from ..errors import NetworkError, UnsupportedError
 from .fold import path
 from .network import Network
 from .nodes import LIF, Conv2d, FloatArray, Input, Linear, Shape
@@ -25,9 +25,12 @@ def lower(network: Network) -> SparseNetwork:
     whole window) and neurons that nobody hears, each as often as it finds more. Inputs and outputs keep their size.
 
     Raises:
-        NetworkError: a population has no neuron left.
+        NetworkError: an output can never fire.
+        UnsupportedError: the network has several inputs.
     """
     inputs = tuple(_input(network, node) for node in network.nodes if isinstance(node, Input))
+    if len(inputs) > 1:
+        raise UnsupportedError("network", f"has {len(inputs)} inputs, one is possible", "join them into one")
     populations, census = [], []
     projections: dict[tuple[str, str], SparseProjection] = {}
     for node in network.nodes:
@@ -135,19 +138,18 @@ def remove_dead(network: SparseNetwork) -> SparseNetwork:
     """Without the neurons that can never fire, or that no output hears, transitively in both directions."""
     can_fire = _can_fire(network)
     heard = _heard(network, can_fire)
-    kept = {}
-    for population in network.populations:
-        live = can_fire[population.name] & heard[population.name]
-        if not live.any():
-            raise NetworkError(
-                population.name,
-                f"none of its {population.size} neurons can fire and is heard by an output",
-                "prune less or train longer",
-            )
-        kept[population.name] = np.ones_like(live) if population.name in network.outputs else live
-    populations = tuple(_select(p, kept[p.name]) for p in network.populations)
+    live = {p.name: can_fire[p.name] & heard[p.name] for p in network.populations}
+    dead = [p for p in network.populations if not live[p.name].any()]
+    if any(p.name in network.outputs for p in dead):
+        problem = f"none of its {dead[0].size} neurons can fire and is heard by an output"
+        raise NetworkError(dead[0].name, problem, "prune less or train longer")
+    kept = {name: np.ones_like(mask) if name in network.outputs else mask for name, mask in live.items()}
+    gone = {p.name for p in dead}
+    populations = tuple(_select(p, kept[p.name]) for p in network.populations if p.name not in gone)
     projections = []
     for q in network.projections:
+        if gone & {q.source, q.target}:
+            continue
         synapses = q.synapses
         useful = can_fire[q.target][synapses.targets] & can_fire[q.source][synapses.sources]
         synapses = synapses.with_weights(np.where(useful, synapses.weights, 0))

@@ -62,6 +62,7 @@ class Network:
             if not isinstance(self.by_name[name], LIF) and not any(s == name for s, _ in self.edges):
                 raise NetworkError(name, "leads nowhere", "end the network with a spiking layer")
         self.shapes  # noqa: B018 – computes and checks every shape
+        check(bool(self.outputs), "network", "has no output: every spiking layer feeds another", "add a readout layer")
 
     @cached_property
     def by_name(self) -> dict[str, Node]:
@@ -76,8 +77,14 @@ class Network:
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
-        """Names of the spiking layers that nothing follows."""
-        return tuple(node.name for node in self.nodes if self.graph.out_degree(node.name) == 0)
+        """Names of the spiking layers that no other spiking layer hears."""
+        found = []
+        for node in self.nodes:
+            if isinstance(node, LIF):
+                hearers = {n for n in nx.descendants(self.graph, node.name) if isinstance(self.by_name[n], LIF)}
+                if hearers <= {node.name}:
+                    found.append(node.name)
+        return tuple(found)
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:

@@ -20,6 +20,8 @@ from ..errors import NetworkError, UnsupportedError
 FloatArray = NDArray[Any]
 """Floats of any width."""
 Shape = tuple[int, ...]
+LARGEST = 1e30
+"""Of weights, thresholds and time constants."""
 
 
 def check(condition: bool, name: str, problem: str, way_out: str = "correct the model") -> None:
@@ -60,6 +62,10 @@ class _Node:
             dims = self.ndim.get(key, (1,))
             check(array.ndim in dims, self.name, f"{key} has {array.ndim} dimensions, {dims[0]} are needed")
             check(bool(np.isfinite(array).all()), self.name, f"{key} holds NaN or infinity", "train it again")
+            largest = float(np.abs(array.astype(np.float64)).max(initial=0))
+            check(
+                largest <= LARGEST, self.name, f"{key} reaches {largest:g}, {LARGEST:g} is possible", "train it again"
+            )
             object.__setattr__(self, key, frozen_array(array))
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -284,9 +290,9 @@ class LIF(_Node):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(math.isfinite(self.tau) and self.tau >= 1, self.name, f"tau is {self.tau}, at least 1 is needed")
+        check(1 <= self.tau <= LARGEST, self.name, f"tau is {self.tau}, at least 1 is needed")
         check(
-            math.isfinite(self.threshold) and self.threshold > 0,
+            1 / LARGEST <= self.threshold <= LARGEST,
             self.name,
             f"the threshold is {self.threshold}, a positive number is needed",
         )

@@ -6,6 +6,7 @@ integer there, so the threshold itself is exact. Where float weights add up to j
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +23,9 @@ from .sparse import SparseInput, SparseNetwork, SparsePopulation, SparseProjecti
 
 THRESHOLD_MAX = 2**17 - 1
 BIAS_MAX, BIAS_EXPONENT_MAX = 4095, 7
-HOST_WEIGHT_MAX = 32767
+HOST_WEIGHT_MAX, HOST_SHIFT_MAX = 32767, 40
+SMALLEST = 1e-30
+"""Weights below this are none."""
 ONE = 2**FRACTION_BITS
 ASSUMED_RATE = 0.2
 """Spikes per neuron and step where the model brings no measured rates."""
@@ -97,6 +100,7 @@ def _quantise_population(
             f"subtracts its threshold at a spike (soft reset), neurons on {chip.name} reset to 0",
             "train with a hard reset",
         )
+    lowest = chip.limits.weight_exponent_min[0]
     best: tuple[float, tuple[FixedInput, ...], FixedPopulation, list[FixedProjection]] | None = None
     for candidate in _payload_choices(network, population, inputs):
         drives = [_drive(network, q, population, candidate) for q in network.projections if q.target == population.name]
@@ -104,6 +108,8 @@ def _quantise_population(
         result = _best_scale(population, drives, chip, offset, network.steps)
         if result is not None and (best is None or result[0] < best[0]):
             best = (result[0], candidate, result[1], result[2])
+        if result is not None and min((q.exponent for q in result[2] if not q.host), default=0) > lowest:
+            break  # no exponent is at its limit, so fewer payload bits gain nothing
     if best is None:
         raise LimitError(
             population.name,
@@ -140,10 +146,11 @@ def _drive(
     network: SparseNetwork, q: SparseProjection, population: SparsePopulation, inputs: tuple[FixedInput, ...]
 ) -> _Drive:
     gain = 1 / population.node.tau if population.node.decay_input else 1.0
+    weights = np.where(np.abs(q.synapses.weights) < SMALLEST, 0.0, q.synapses.weights * gain)
     source = network.by_name[q.source]
     if isinstance(source, SparsePopulation):
         rate = np.full(source.size, ASSUMED_RATE) if source.rate is None else source.rate
-        synapses = q.synapses.with_weights(q.synapses.weights * gain)
+        synapses = q.synapses.with_weights(weights)
         return _Drive(q, Incoming(synapses, rate, rate * (1 - rate)), 1, False)
     fixed = next(p for p in inputs if p.name == q.source)
     levels = fixed.levels if fixed.encoding != "rate" else 1
@@ -151,7 +158,7 @@ def _drive(
         source.moments if source.moments is not None else (np.full(source.size, 0.5), np.full(source.size, 1 / 12))
     )
     rounding = 1 / 12 if fixed.encoding == "graded" and fixed.levels < fixed.max_value else 0.0
-    synapses = q.synapses.with_weights(q.synapses.weights * (gain / levels))
+    synapses = q.synapses.with_weights(weights / levels)
     incoming = Incoming(synapses, mean * levels, variance * levels**2, rounding)
     return _Drive(q, incoming, fixed.payload, fixed.encoding == "bias")
 
@@ -166,9 +173,11 @@ def _best_scale(
     on_chip = [d for d in drives if not d.host]
     limits = (chip.limits.weight_exponent_min[0], chip.limits.weight_exponent_max[0])
     for choice in choose([d.incoming for d in on_chip], largest, population.size, limits):
-        made = _apply(population, drives, on_chip, bias, choice, offset)
-        if made is not None and _fits(made, drives, steps):
-            return choice.error, *made
+        with contextlib.suppress(LimitError):  # rounding can pass a limit that the search met: the next scale, then
+            made = _apply(population, drives, on_chip, bias, choice, offset)
+            left = made is not None and (bool(bias.any()) or any(len(q.synapses) for q in made[1]))
+            if made is not None and left and _fits(made, drives, steps):
+                return choice.error, *made
     return None
 
 
@@ -232,7 +241,7 @@ def _apply(
         population.shape,
         population.origin,
         4095,
-        min(4095, round(4096 / node.tau)) if np.isfinite(node.tau) else 0,
+        min(4095, round(4096 / node.tau)),
         vth,
         frozen_array(mantissa.astype(np.int16)),
         exponents,
@@ -258,7 +267,7 @@ def _apply_hosts(hosts: list[_Drive], bias: FloatArray, scale: float) -> tuple[i
     for drive in hosts:
         synapses = drive.incoming.synapses
         room = HOST_WEIGHT_MAX / float(np.abs(synapses.weights).max())
-        shift = max(0, int(np.floor(np.log2(room * 2**exponent / (ONE * scale)))))
+        shift = int(np.clip(np.floor(np.log2(room * 2**exponent / (ONE * scale))), 0, HOST_SHIFT_MAX))
         while (
             float(max(drive.extremes()[0].max(), -drive.extremes()[1].min())) * ONE * scale * 2.0 ** (shift - exponent)
             >= 2**30
@@ -278,7 +287,9 @@ def _fits(made: tuple[FixedPopulation, list[FixedProjection]], drives: list[_Dri
     population, projections = made[0], [q for q in made[1] if len(q.synapses)]
     payloads = {d.projection.source: d.payload for d in drives}
     sources = tuple(
-        FixedInput(q.source, (q.synapses.n_source,), "spikes", payloads[q.source], payloads[q.source])
+        FixedInput(
+            q.source, (q.synapses.n_source,), "bias" if q.host else "spikes", payloads[q.source], payloads[q.source]
+        )
         for q in projections
         if q.source != population.name
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import ProgramFileError
 from ..hw_targets.chip import Chip
-from .energy import Energy, Events, bill
+from .energy import KINDS, Energy, Events, bill
 from .fixed import FixedNetwork
 from .netlist import Netlist
 from .network import Network
@@ -45,13 +45,14 @@ class CoreRow(msgspec.Struct, frozen=True):
     @property
     def fill(self) -> float:
         """The fullest of the core's resources, 0 … 1."""
-        return max(
-            self.neurons / self.neurons_limit,
-            self.synapse_words / self.synapse_words_limit,
-            self.in_axons / self.in_axons_limit,
-            self.out_axons / self.out_axons_limit,
-            self.memory_bytes / self.memory_bytes_limit,
+        pairs = (
+            (self.neurons, self.neurons_limit),
+            (self.synapse_words, self.synapse_words_limit),
+            (self.in_axons, self.in_axons_limit),
+            (self.out_axons, self.out_axons_limit),
+            (self.memory_bytes, self.memory_bytes_limit),
         )
+        return max(used / max(1, limit) for used, limit in pairs)
 
 
 class InputRow(msgspec.Struct, frozen=True):
@@ -167,7 +168,7 @@ def make_report(
         _population_rows(sparse, network),
         _projection_rows(sparse, network),
         bill(program, network, chip, events),
-        _warnings(sparse, network, chip, events),
+        _warnings(sparse, network, placement.chips, events),
     )
 
 
@@ -250,21 +251,35 @@ def _projection_rows(sparse: SparseNetwork, network: FixedNetwork) -> tuple[Proj
     return tuple(rows)
 
 
-def _warnings(sparse: SparseNetwork, network: FixedNetwork, chip: Chip, events: Events) -> tuple[str, ...]:
+def _warnings(sparse: SparseNetwork, network: FixedNetwork, chips: int, events: Events) -> tuple[str, ...]:
     found = []
     if events.activity.startswith("assumed"):
         found.append(f"energy rests on an assumption, not on measured rates ({events.activity})")
+    if chips > 1:
+        found.append(f"{chips} chips: the energy of links between chips is not known and not counted")
     made = {p.name: p for p in network.populations}
     for p in sparse.populations:
         decay = made[p.name].dv
         tau = 4096 / decay if decay else float("inf")
         if abs(tau / p.node.tau - 1) > 1e-6:
             found.append(f"{p.name}: tau {p.node.tau:g} becomes {tau:.5g}, the decay has 12 bits")
+    joined = {(q.source, q.target) for q in network.projections}
+    found += [
+        f"{q.source} -> {q.target}: no synapse is left, at this scale all weights round to 0"
+        for q in sparse.projections
+        if (q.source, q.target) not in joined
+    ]
     for q in network.projections:
         if q.exponent < 0 and not q.host:
             found.append(
                 f"{q.source} -> {q.target}: exponent {q.exponent} shifts the sum, as Lava does; silicon shifts each "
                 "weight and keeps six fractional bits, so the last bit can differ there"
+            )
+        late = 0 if q.host else int(network.lags(q).max())
+        if late > 1:
+            found.append(
+                f"{q.source} -> {q.target}: feedback arrives {late} steps later, one per projection on its way; a "
+                "simulation layer by layer has it in the next step"
             )
         if q.host:
             found.append(f"{q.source} -> {q.target}: computed by the host and loaded as a bias")
@@ -278,7 +293,13 @@ def to_json(report: Any) -> bytes:
 
 def read_report(program: Program, path: str) -> Report:
     """The report that a program carries; raises `ProgramFileError` where it is broken."""
+    problem = "carries no report that this release can read"
     try:
-        return msgspec.convert(program.manifest.get("report"), type=Report)
+        report = msgspec.convert(program.manifest.get("report"), type=Report)
     except msgspec.ValidationError as error:
-        raise ProgramFileError(path, "carries no report that this release can read", "compile it again") from error
+        raise ProgramFileError(path, problem, "compile it again") from error
+    populations = {row.name for row in report.populations}
+    whole = set(KINDS) <= set(report.energy.events) and set(KINDS) <= set(report.energy.dynamic_j)
+    if not whole or not report.cores or any(row.target not in populations for row in report.projections):
+        raise ProgramFileError(path, problem, "compile it again")
+    return report

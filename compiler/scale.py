@@ -7,7 +7,8 @@ whole octaves where their j are equal modulo 16.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +35,9 @@ def to_weights(values: FloatArray, scale: float) -> NDArray[np.int64]:
     return doubled
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Incoming:
-    """One projection as the search sees it.
+    """One projection as the search sees it; it remembers the errors that it has computed.
 
     Attributes:
         synapses: weights per unit of payload, in units of the float membrane.
@@ -48,6 +49,7 @@ class Incoming:
     mean: FloatArray
     variance: FloatArray
     payload_error: float = 0.0
+    known: dict[int, float] = field(default_factory=dict, repr=False)
 
     def lattice(self) -> range:
         """The j that are worth a look: from an octave below the first scale without clipping to 1.5 above."""
@@ -55,21 +57,44 @@ class Incoming:
         top = int(np.floor(np.log2(WEIGHT_MAX / largest) * STEPS_PER_OCTAVE))
         return range(top - STEPS_PER_OCTAVE + 1, top + STEPS_PER_OCTAVE * 3 // 2 + 1)
 
-    def errors(self, indices: range) -> dict[int, float]:
-        """Sum over target neurons of the expected squared error of their current, for each j."""
+    def error(self, j: int) -> float:
+        """Sum over target neurons of the expected squared error of their current at the scale 2^(j / 16)."""
+        if j not in self.known:
+            weights, targets, mean, variance, every = self._sampled
+            scale = 2 ** (j / STEPS_PER_OCTAVE)
+            delta = to_weights(weights, scale) / scale - weights
+            bias = np.bincount(targets, delta * mean)
+            rounding = float((weights**2).sum()) * self.payload_error
+            self.known[j] = every * (float((bias**2).sum() + (delta**2 * variance).sum()) + rounding)
+        return self.known[j]
+
+    @cached_property
+    def _sampled(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, int]:
+        """Weights, targets, mean and variance of the synapses looked at, and how many times more there are."""
         s = self.synapses
         every = max(1, len(s) // SAMPLE)
         chosen = np.flatnonzero(s.targets % every == 0)
-        weights, targets, sources = s.weights[chosen], s.targets[chosen], s.sources[chosen]
-        mean, variance = self.mean[sources], self.variance[sources]
-        rounding = float((weights**2).sum()) * self.payload_error
-        result = {}
-        for j in indices:
-            scale = 2 ** (j / STEPS_PER_OCTAVE)
-            delta = to_weights(weights, scale) / scale - weights
-            bias = np.bincount(targets, delta * mean, s.n_target)
-            result[j] = every * (float((bias**2).sum() + (delta**2 * variance).sum()) + rounding)
-        return result
+        sources = s.sources[chosen]
+        return s.weights[chosen], s.targets[chosen], self.mean[sources], self.variance[sources], every
+
+    def best(self, index: int, exponents: tuple[int, int]) -> tuple[float, int]:
+        """(error, exponent) at the population's scale 2^(index / 16), within the chip's exponents.
+
+        Where no exponent leads into the lattice, the nearest one that there is serves.
+        """
+        lattice = self.lattice()
+        options = [
+            exponent
+            for exponent in range(exponents[0], exponents[1] + 1)
+            if index - STEPS_PER_OCTAVE * exponent in lattice
+        ]
+        if not options:
+            options = [exponents[0] if index < lattice.start + STEPS_PER_OCTAVE * exponents[0] else exponents[1]]
+        floor = 0.25 * self.synapses.n_target / 4 ** (index / STEPS_PER_OCTAVE)
+        return min(
+            (self.error(index - STEPS_PER_OCTAVE * exponent) + (floor if exponent < 0 else 0.0), exponent)
+            for exponent in options
+        )
 
 
 @dataclass(frozen=True)
@@ -95,29 +120,10 @@ def choose(incoming: list[Incoming], largest: float, neurons: int, exponents: tu
         exponents: smallest and largest exponent of the chip.
     """
     top = int(np.floor(np.log2(largest) * STEPS_PER_OCTAVE))
-    tables = []
-    for projection in incoming:
-        lattice = projection.lattice()
-        down = projection.errors(range(lattice.start - 3 * STEPS_PER_OCTAVE, lattice.start))
-        tables.append({**down, **projection.errors(lattice)})
     choices = []
     for index in range(top - 8 * STEPS_PER_OCTAVE, top + 1):
-        chosen, error = [], neurons * (0.5 / 64 / 2 ** (index / STEPS_PER_OCTAVE)) ** 2
-        for table in tables:
-            options = [
-                (
-                    cost + (neurons * 0.25 / 4 ** (index / STEPS_PER_OCTAVE) if index < j else 0.0),
-                    (index - j) // STEPS_PER_OCTAVE,
-                )
-                for j, cost in table.items()
-                if (index - j) % STEPS_PER_OCTAVE == 0
-                and exponents[0] <= (index - j) // STEPS_PER_OCTAVE <= exponents[1]
-            ]
-            if not options:
-                break
-            cost, exponent = min(options)
-            error += cost
-            chosen.append(exponent)
-        else:
-            choices.append(Choice(index, tuple(chosen), error))
+        truncation = neurons * (0.5 / 64 / 2 ** (index / STEPS_PER_OCTAVE)) ** 2
+        found = [projection.best(index, exponents) for projection in incoming]
+        error = truncation + sum(cost for cost, _ in found)
+        choices.append(Choice(index, tuple(exponent for _, exponent in found), error))
     return sorted(choices, key=lambda choice: (choice.error, -choice.index))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -128,7 +128,11 @@ class Synapses:
 
     def with_weights(self, weights: NDArray[Any]) -> Synapses:
         """Other weights on the same pairs; the pairs whose weight becomes zero are left out."""
-        return Synapses.from_triples(self.n_source, self.n_target, self.sources, self.targets, weights, self.delays)
+        keep = np.flatnonzero(weights)
+        if len(keep) == len(self):
+            return replace(self, weights=weights)
+        indptr = np.searchsorted(keep, self.indptr)
+        return Synapses(self.n_source, self.n_target, indptr, self.targets[keep], weights[keep], self.delays[keep])
 
     def bound(self, payload: int) -> tuple[Index, Index]:
         """(n_target,) largest and smallest sum that can reach a neuron in one step, int64.

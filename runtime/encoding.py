@@ -19,9 +19,14 @@ def rate_spikes(values: NDArray[Any], max_value: int, steps: int) -> NDArray[np.
     >>> rate_spikes(np.array([[0, 1, 2, 4]]), 4, 4)[0].T.tolist()
     [[0, 0, 0, 0], [0, 0, 0, 1], [0, 1, 0, 1], [1, 1, 1, 1]]
     """
-    marks = np.arange(steps + 1, dtype=np.int64).reshape(-1, *[1] * (values.ndim - 1))
-    levels = marks[None] * values.astype(np.int64)[:, None] // max_value
-    return np.diff(levels, axis=1).astype(np.uint8)
+    wide = values.astype(np.int64)
+    spikes = np.empty((len(values), steps, *values.shape[1:]), np.uint8)
+    before = np.zeros_like(wide)
+    for step in range(steps):
+        level = wide * (step + 1) // max_value
+        spikes[:, step] = level - before
+        before = level
+    return spikes
 
 
 def payloads(samples: NDArray[Any], source: FixedInput, steps: int) -> NDArray[np.int32]:

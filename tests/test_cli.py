@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -188,7 +189,9 @@ def test_bad_options_are_refused(folder, tmp_path):
         (("--target", "loihi2", "--out", "no/such/place.snnc"), "there is no folder"),
         (("--target", "loihi2", "--out", "."), "is a folder, a file is needed"),
         (("--target", "loihi2", "--report", "no/report.html"), "there is no folder"),
-        (("--target", "loihi2", "--out", DIGITS), "is the model itself"),
+        (("--target", "loihi2", "--out", DIGITS), "is the input too; give it another name"),
+        (("--target", "loihi2", "--out", "x", "--json", "x"), "x: is another output too"),
+        (("--target", "loihi2", "--out", os.devnull), "is no ordinary file"),
     ]:
         refused("snn-compile", DIGITS, *arguments, cwd=tmp_path, message=message)
     for arguments in [(), (DIGITS,), ("--target", "loihi2"), (DIGITS, "--tarjet", "loihi2")]:
@@ -200,6 +203,8 @@ def test_bad_options_are_refused(folder, tmp_path):
     refused("snn-run", tmp_path / "none.snnc", cwd=tmp_path, message="is not there; check the path")
     refused("snn-run", DIGITS, cwd=tmp_path, message="is no program file, or a broken one")
     refused("snn-report", DIGITS, cwd=tmp_path, message="is no program file, or a broken one")
+    refused("snn-report", program, "--csv", program, cwd=tmp_path, message="is the input too")
+    refused("snn-compile", ".", "--target", "loihi2", cwd=tmp_path, message="is a directory")
 
 
 def test_bad_training_options_are_refused(tmp_path):

@@ -209,7 +209,7 @@ def put(index, value):
         (array_changed("out_core", put(0, 99)), "leads to a core that is not there"),
         (array_changed("out_axon", put(0, 60000)), "leads to an input axon that is not there"),
         (array_changed("out_start", put(0, 5)), "its output axons have broken starts"),
-        (array_changed("axon_start", put(0, 60000)), "core 0: a synapse list leaves the core's memory"),
+        (array_changed("axon_start", put(0, 60000)), "core 0: its synapse lists do not stand one after the other"),
         (array_changed("words", put(slice(None), 2**64 - 1)), "core 0: a"),
         (array_changed("formats", put((0, 5), 5)), "has 2 exponents|has . exponents|joins"),
     ],
