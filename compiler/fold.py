@@ -1,8 +1,8 @@
 """`fold`: everything between two populations becomes one linear layer or convolution.
 
 Batch norm, scaling, the input's normalisation and average pooling are affine, so they go into the weights and biases
-of the one synaptic layer on their path; dropout is the identity and flatten a change of shape. The constant part of a
-normalisation becomes a bias, so that a black pixel sends nothing.
+of the one synaptic layer on their path; dropout is the identity and flatten a change of shape; max pooling of
+spikes becomes neurons. The constant part of a normalisation becomes a bias, so that a black pixel sends nothing.
 """
 
 from __future__ import annotations
@@ -26,11 +26,15 @@ from .nodes import (
     FloatArray,
     Input,
     Linear,
+    MaxPool2d,
     Node,
     Normalise,
     Scale,
     Shape,
 )
+
+NO_LEAK = 1e9
+"""A time constant beyond what 12 bits of decay can tell from none."""
 
 Affine = tuple[FloatArray, FloatArray]
 
@@ -48,6 +52,7 @@ def fold(network: Network) -> Network:
     >>> fold(net).by_name["fc"].weight.tolist()
     [[0.5, 0.0], [0.0, 0.5]]
     """
+    network = _pools_as_neurons(network)
     populations = [node for node in network.nodes if isinstance(node, (Input, LIF))]
     nodes: list[Node] = []
     edges: list[tuple[str, str]] = []
@@ -63,6 +68,34 @@ def fold(network: Network) -> Network:
             folded = _with_flatten(layer, _free(f"{layer.name}-flat", taken), network, source, target)
             nodes += folded
             edges += itertools.pairwise([source, *(node.name for node in folded), target])
+    return replace(network, nodes=tuple(nodes), edges=tuple(edges))
+
+
+def _pools_as_neurons(network: Network) -> Network:
+    """Max pooling of spikes as a population of OR neurons: weight 1 from each neuron of the window, threshold 1/2.
+
+    A neuron that gets a spike fires and is 0 again, one that gets none stays 0, so nothing leaks or adds up.
+    """
+    nodes: list[Node] = []
+    edges = dict.fromkeys(network.edges)
+    taken = {node.name for node in network.nodes}
+    for node in network.nodes:
+        if isinstance(node, MaxPool2d):
+            (before,) = (s for s, t in network.edges if t == node.name)
+            source, chain = path(network, before)
+            spikes = isinstance(network.by_name[source], LIF) and all(isinstance(step, Dropout) for step in chain)
+            if not spikes:
+                raise UnsupportedError(
+                    node.name, f"pools the result of {before}, no spikes", "put it behind a LIF layer"
+                )
+            channels = network.shapes[source][0]
+            window = np.ones((channels, 1, *node.kernel))
+            layer = Conv2d(_free(f"{node.name}-or", taken), weight=window, stride=node.stride, groups=channels)
+            nodes += [layer, LIF(node.name, tau=NO_LEAK, threshold=0.5, decay_input=False)]
+            del edges[before, node.name]
+            edges |= {(before, layer.name): None, (layer.name, node.name): None}
+        else:
+            nodes.append(node)
     return replace(network, nodes=tuple(nodes), edges=tuple(edges))
 
 

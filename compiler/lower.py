@@ -48,7 +48,7 @@ def lower(network: Network) -> SparseNetwork:
             if (source, node.name) in projections:
                 made = _sum(projections[source, node.name], made)
             projections[source, node.name] = made
-            census.append(Census(source, node.name, possible, count))
+            census.append(Census(layer.name, source, node.name, possible, count))
         populations.append(
             SparsePopulation(node, shape, np.arange(size, dtype=np.int32), bias, _rate(network, node.name, size))
         )

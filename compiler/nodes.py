@@ -250,9 +250,7 @@ class Conv2d(_Node):
 
 
 @dataclass(frozen=True, eq=False)
-class AvgPool2d(_Node):
-    """Average pooling without padding."""
-
+class _Pool2d(_Node):
     kernel: tuple[int, int] = (2, 2)
     stride: tuple[int, int] = (2, 2)
 
@@ -271,6 +269,16 @@ class AvgPool2d(_Node):
         spans = [n - k for n, k in zip(size, self.kernel, strict=True)]
         check(min(spans) >= 0, self.name, f"its window {self.kernel} is larger than its input {shape}")
         return (channels, *(span // s + 1 for span, s in zip(spans, self.stride, strict=True)))
+
+
+@dataclass(frozen=True, eq=False)
+class AvgPool2d(_Pool2d):
+    """Average pooling without padding."""
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPool2d(_Pool2d):
+    """Max pooling of spikes without padding: 1 where any neuron of the window spikes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,7 +309,7 @@ class LIF(_Node):
         check(self.fires in (">=", ">"), self.name, f"fires at {self.fires!r}, '>=' or '>' is possible")
 
 
-Node = Union[Input, Normalise, Scale, BatchNorm, Dropout, Flatten, Linear, Conv2d, AvgPool2d, LIF]
+Node = Union[Input, Normalise, Scale, BatchNorm, Dropout, Flatten, Linear, Conv2d, AvgPool2d, MaxPool2d, LIF]
 NODE_CLASSES: tuple[type[_Node], ...] = (
     Input,
     Normalise,
@@ -312,6 +320,7 @@ NODE_CLASSES: tuple[type[_Node], ...] = (
     Linear,
     Conv2d,
     AvgPool2d,
+    MaxPool2d,
     LIF,
 )
 

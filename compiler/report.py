@@ -137,8 +137,9 @@ def make_report(
     layers = [node for node in trained.nodes if isinstance(node, (Linear, Conv2d))]
     weights = sum(int(node.weight.size) for node in layers)
     surviving = sum(int(np.count_nonzero(node.weight)) for node in layers)
-    possible = sum(c.synapses for c in sparse.census)
-    unrolled = sum(c.surviving for c in sparse.census)
+    pruned = {node.name for node in layers}
+    possible = sum(c.synapses for c in sparse.census if c.layer in pruned)
+    unrolled = sum(c.surviving for c in sparse.census if c.layer in pruned)
     words = sum(len(core.words) for core in program.cores)
     synapses = network.synapse_count()
     events = expected_events(sparse, network)
@@ -261,7 +262,7 @@ def _warnings(sparse: SparseNetwork, network: FixedNetwork, chips: int, events: 
     for p in sparse.populations:
         decay = made[p.name].dv
         tau = 4096 / decay if decay else float("inf")
-        if abs(tau / p.node.tau - 1) > 1e-6:
+        if abs(1 / p.node.tau - decay / 4096) > 1e-6:
             found.append(f"{p.name}: tau {p.node.tau:g} becomes {tau:.5g}, the decay has 12 bits")
     joined = {(q.source, q.target) for q in network.projections}
     found += [

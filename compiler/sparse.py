@@ -82,6 +82,7 @@ class SparseProjection:
 class Census:
     """Unrolled synapses of one folded layer: all that it could have, and those whose weight survived training."""
 
+    layer: str
     source: str
     target: str
     synapses: int

@@ -49,7 +49,7 @@ class _Channels(nn.Module):
 class _Image(nn.Module):
     """A layer on (batch, channels, rows, columns), applied to (T, batch, channels, rows, columns)."""
 
-    def __init__(self, node: ir.Conv2d | ir.AvgPool2d) -> None:
+    def __init__(self, node: ir.Conv2d | ir.AvgPool2d | ir.MaxPool2d) -> None:
         super().__init__()
         self.node = node
         if isinstance(node, ir.Conv2d):
@@ -60,8 +60,10 @@ class _Image(nn.Module):
         node, flat = self.node, x.flatten(0, 1)
         if isinstance(node, ir.Conv2d):
             flat = F.conv2d(flat, self.weight, self.bias, node.stride, node.padding, node.dilation, node.groups)
-        else:
+        elif isinstance(node, ir.AvgPool2d):
             flat = F.avg_pool2d(flat, node.kernel, node.stride)
+        else:
+            flat = F.max_pool2d(flat, node.kernel, node.stride)
         result: Tensor = flat.reshape(*x.shape[:2], *flat.shape[1:])
         return result
 
@@ -80,7 +82,7 @@ def _module(node: ir.Node, steps: int) -> nn.Module:
         return LIFLayer(node, steps)
     if isinstance(node, ir.Linear):
         return _linear(node)
-    if isinstance(node, (ir.Conv2d, ir.AvgPool2d)):
+    if isinstance(node, (ir.Conv2d, ir.AvgPool2d, ir.MaxPool2d)):
         return _Image(node)
     if isinstance(node, ir.Dropout):
         return nn.Dropout(node.p)
@@ -157,12 +159,12 @@ class SpikingNetwork(nn.Module):
         return sent.reshape(steps, -1, *node.shape)
 
     def populations(self, samples: Tensor) -> dict[str, Tensor]:
-        """What the input (as value / max_value) and each LIF layer send for raw samples: (T or 1, batch, …)."""
+        """What the input (as value / max_value), each LIF layer and each max pooling send: (T or 1, batch, …)."""
         x = self.encode(samples)
         sent = {self.input.name: x}
         for node in self.network.nodes[1:]:
             x = self.get_submodule(node.name)(x)
-            if isinstance(node, ir.LIF):
+            if isinstance(node, (ir.LIF, ir.MaxPool2d)):
                 sent[node.name] = x
         return sent
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..compiler.nodes import LIF
+from .lif_kernel import lif_backward, lif_forward
 
 
 class ATan(torch.autograd.Function):
@@ -32,6 +34,28 @@ class ATan(torch.autograd.Function):
         return grads[0] / (1 + (math.pi * x).square()), None
 
 
+class FusedLIF(torch.autograd.Function):
+    """All steps of a LIF population on the CPU: ``apply(currents, node, steps)``; see `lif_kernel`."""
+
+    @staticmethod
+    def forward(ctx: Any, currents: Tensor, node: LIF, steps: int) -> Tensor:
+        x = currents.detach().contiguous().reshape(len(currents), -1).numpy()
+        shape = (steps, x.shape[1])
+        spikes, slope = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        tau, threshold = np.float32(node.tau), np.float32(node.threshold)
+        lif_forward(x, spikes, slope, tau, threshold, node.decay_input, node.fires == ">", node.reset == "hard")
+        ctx.node, ctx.slope, ctx.spikes, ctx.shape = node, slope, spikes, currents.shape
+        return torch.from_numpy(spikes).reshape(steps, *currents.shape[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None, None]:
+        node: LIF = ctx.node
+        grad = grads[0].contiguous().reshape(ctx.spikes.shape).numpy()
+        grad_x = np.empty((ctx.shape[0], grad.shape[1]), np.float32)
+        lif_backward(grad, ctx.spikes, ctx.slope, grad_x, np.float32(node.tau), node.decay_input, node.reset == "hard")
+        return torch.from_numpy(grad_x).reshape(ctx.shape), None, None
+
+
 class LIFLayer(nn.Module):
     """A population of LIF neurons; it begins each call with v = 0.
 
@@ -49,7 +73,17 @@ class LIFLayer(nn.Module):
         self.steps = steps
 
     def forward(self, currents: Tensor) -> Tensor:
-        """Spikes (T, batch, …) from currents of the same shape, or of (1, batch, …) for the same in every step."""
+        """Spikes (T, batch, …) from currents of the same shape, or of (1, batch, …) for the same in every step.
+
+        On the CPU in float32 all steps are one compiled pass (`lif_kernel`), elsewhere a loop over the steps.
+        """
+        if currents.device.type == "cpu" and currents.dtype == torch.float32:
+            spikes: Tensor = FusedLIF.apply(currents, self.node, self.steps)  # type: ignore[no-untyped-call]
+            return spikes
+        return self.forward_by_steps(currents)
+
+    def forward_by_steps(self, currents: Tensor) -> Tensor:
+        """The same as `forward`, step by step in PyTorch's own operations, on any device."""
         node = self.node
         keep = 1 - 1 / node.tau
         v = torch.zeros_like(currents[0])

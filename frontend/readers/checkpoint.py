@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...compiler.network import Network
-from ...compiler.nodes import LIF, Input, node_from_plain
+from ...compiler.nodes import LIF, Input, MaxPool2d, node_from_plain
 from ...errors import ModelFileError
 from .archive import RETRAIN, TorchArchive
 from .pickle import MAX_PICKLE, InertUnpickler
@@ -121,7 +121,8 @@ class _Content:
         return dict(facts)
 
     def _check_rates(self, network: Network) -> None:
-        sizes = {n.name: math.prod(network.shapes[n.name]) for n in network.nodes if isinstance(n, (Input, LIF))}
+        populations = [node.name for node in network.nodes if isinstance(node, (Input, LIF, MaxPool2d))]
+        sizes = {name: math.prod(network.shapes[name]) for name in populations}
         for name, rate in network.rates.items():
             if name not in sizes:
                 raise self._error(f"has rates for {_name(name)}, which is no population")

@@ -18,10 +18,14 @@ from snn_compile.compiler.nodes import (
     Flatten,
     Input,
     Linear,
+    MaxPool2d,
     Normalise,
     Scale,
 )
+from snn_compile.compiler.pipeline import compile_network
 from snn_compile.errors import UnsupportedError
+from snn_compile.hw_targets import chip as chips
+from snn_compile.runtime.engine import run_engine
 
 
 def chain(*nodes, steps=4):
@@ -194,4 +198,39 @@ def test_a_pooling_with_a_remainder_before_padding_is_refused():
         LIF("y"),
     )
     with pytest.raises(UnsupportedError, match="pool: does not tile its input"):
+        fold(network)
+
+
+def test_max_pooling_of_spikes_becomes_or_neurons():
+    """A pooled neuron spikes in just the steps in which one of its window does."""
+    rng = np.random.default_rng(0)
+    network = chain(
+        Input("x", shape=(1, 6, 6), max_value=16),
+        Conv2d("conv", weight=rng.normal(0.5, 1, (2, 1, 3, 3))),
+        LIF("h"),
+        Dropout("drop"),
+        MaxPool2d("pool"),
+        Flatten("flat"),
+        Linear("fc", weight=rng.normal(1, 1, (3, 8))),
+        LIF("y"),
+        steps=8,
+    )
+    compiled = compile_network(network, chips.load("loihi2"))
+    result = run_engine(compiled.network, rng.integers(0, 17, (20, 1, 6, 6)), traces=["h", "pool"])
+    spikes = {}
+    for name, shape in (("h", (2, 4, 4)), ("pool", (2, 2, 2))):
+        spikes[name] = np.zeros((20, 8, np.prod(shape)), bool)
+        spikes[name][:, :, compiled.network.by_name[name].origin] = result.traces[name].spikes
+        spikes[name] = spikes[name].reshape(20, 8, *shape)
+    any_of_window = spikes["h"].reshape(20, 8, 2, 2, 2, 2, 2).any(axis=(4, 6))
+    assert 0 < any_of_window.mean() < 1
+    assert np.array_equal(spikes["pool"], any_of_window)
+    assert not any("tau" in warning for warning in compiled.report.warnings)
+
+
+def test_max_pooling_of_values_is_refused():
+    network = chain(
+        Input("x", shape=(1, 4, 4)), Conv2d("conv", weight=np.ones((1, 1, 1, 1))), MaxPool2d("pool"), LIF("y")
+    )
+    with pytest.raises(UnsupportedError, match="pool: pools the result of conv, no spikes; put it behind a LIF layer"):
         fold(network)

@@ -22,6 +22,7 @@ EXAMPLES = {
     ir.Linear: ir.Linear("n", weight=np.arange(6.0).reshape(2, 3), bias=np.ones(2)),
     ir.Conv2d: ir.Conv2d("n", weight=np.ones((2, 1, 3, 3)), stride=(2, 1), padding=(1, 0), groups=2),
     ir.AvgPool2d: ir.AvgPool2d("n", kernel=(2, 3), stride=(2, 3)),
+    ir.MaxPool2d: ir.MaxPool2d("n", kernel=(3, 2), stride=(1, 2)),
     ir.LIF: ir.LIF("n", tau=3.0, threshold=0.5, reset="soft", decay_input=False, fires=">"),
 }
 

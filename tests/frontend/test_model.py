@@ -38,6 +38,21 @@ def test_lif_is_the_equation_of_the_compiler(reset, fires, decay_input, tau):
             assert spikes[:, sample, neuron].tolist() == reference(node, currents[:, sample, neuron])
 
 
+@pytest.mark.parametrize("reset", ["hard", "soft"])
+@pytest.mark.parametrize("fires", [">=", ">"])
+@pytest.mark.parametrize("decay_input", [True, False])
+@pytest.mark.parametrize(("tau", "steps", "given"), [(1.0, 5, 5), (2.0, 5, 1), (3.7, 1, 1), (3.7, 6, 1)])
+def test_one_compiled_pass_equals_the_loop_over_steps(reset, fires, decay_input, tau, steps, given):
+    layer = LIFLayer(ir.LIF("y", tau=tau, threshold=0.7, decay_input=decay_input, fires=fires, reset=reset), steps)
+    random = torch.Generator().manual_seed(0)
+    currents = (1.5 * torch.randn(given, 6, 9, generator=random)).requires_grad_()
+    fused, looped = layer(currents), layer.forward_by_steps(currents)
+    assert torch.equal(fused, looped) and 0 < fused.mean() < 1
+    gradient = torch.randn(fused.shape, generator=random)
+    ours, theirs = (torch.autograd.grad(spikes, currents, gradient)[0] for spikes in (fused, looped))
+    torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("fires", "spikes"), [(">=", [1.0, 1.0]), (">", [0.0, 0.0])])
 def test_at_the_threshold(fires, spikes):
     layer = LIFLayer(ir.LIF("y", tau=1.0, fires=fires), 2)
