@@ -54,7 +54,7 @@ def decode(program: Program) -> FixedNetwork:
             )
             projections.append(FixedProjection(s, t, synapses, int(scale[0])))
         inputs = tuple(tables.source for tables in program.inputs)
-        network = FixedNetwork(inputs, populations, tuple(projections), program.outputs, program.steps)
+        network = FixedNetwork(inputs, populations, tuple(projections), program.outputs, program.steps, program.votes)
         check_overflow(network)
         return network
     except AssertionError as error:

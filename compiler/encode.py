@@ -72,6 +72,7 @@ def encode(
         tuple(HostTables(q.source, q.target, -q.exponent, q.synapses) for q in network.projections if q.host),
         cores,
         dict(manifest or {}),
+        network.votes,
     )
 
 

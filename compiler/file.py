@@ -69,6 +69,7 @@ class _Manifest(msgspec.Struct, frozen=True):
     hosts: tuple[_Host, ...]
     places: tuple[tuple[int, int, int], ...]
     facts: dict[str, Any]
+    votes: int
 
 
 def save(program: Program, path: str | os.PathLike[str]) -> None:
@@ -86,6 +87,7 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
         tuple(_Host(h.source, h.target, h.shift) for h in program.hosts),
         tuple(core.place for core in program.cores),
         dict(program.manifest),
+        program.votes,
     )  # fmt: skip
     with whole_file(path) as draft, h5py.File(draft, "w") as file:
         file.create_dataset("manifest", data=np.frombuffer(msgspec.json.encode(manifest), np.uint8))
@@ -186,7 +188,16 @@ class _Reader:
         sizes = {p.name: p.size for p in head.populations} | {e.source.name: e.source.size for e in inputs}
         hosts = tuple(self.host(i, entry, sizes) for i, entry in enumerate(head.hosts))
         return Program(
-            head.target, head.steps, inputs, populations, head.outputs, head.projections, hosts, cores, head.facts
+            head.target,
+            head.steps,
+            inputs,
+            populations,
+            head.outputs,
+            head.projections,
+            hosts,
+            cores,
+            head.facts,
+            head.votes,
         )
 
     def source(self, entry: _Input) -> FixedInput:

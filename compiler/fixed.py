@@ -139,13 +139,14 @@ class FixedProjection:
 
 @dataclass(frozen=True)
 class FixedNetwork:
-    """Integers only; see the module's text for what they mean."""
+    """Integers only; see the module's text for what they mean. `votes` output neurons stand for each class."""
 
     inputs: tuple[FixedInput, ...]
     populations: tuple[FixedPopulation, ...]
     projections: tuple[FixedProjection, ...]
     outputs: tuple[str, ...]
     steps: int
+    votes: int = 1
 
     def __post_init__(self) -> None:
         names = set(self.by_name)
@@ -177,6 +178,9 @@ class FixedNetwork:
                 raise NetworkError(label, problem, "correct the network")
             if not p.host and self.lags(p).min(initial=0) < 0:
                 raise NetworkError(label, "would arrive before its target's window begins", "run balance first")
+        outputs = sum(self.by_name[name].size for name in self.outputs)
+        if self.votes < 1 or outputs % self.votes:
+            raise NetworkError("network", f"has {self.votes} votes per class for {outputs} outputs", "correct it")
         if not self.populations or self.steps < 1:
             raise NetworkError("network", "has no population or no step", "correct the network")
 

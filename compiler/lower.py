@@ -42,7 +42,8 @@ def lower(network: Network) -> SparseNetwork:
         for layer_name in (s for s, t in network.edges if t == node.name):
             source, chain = path(network, layer_name)
             (layer,) = (step for step in chain if isinstance(step, (Linear, Conv2d)))
-            synapses, possible = unroll(layer, network.shapes[source])
+            synapses = unroll(layer, network.shapes[source])
+            possible = possible_synapses(layer, network.shapes[source])
             bias += _bias(layer, network.shapes[layer.name])
             made, count = SparseProjection(layer.name, source, node.name, synapses), len(synapses)
             if (source, node.name) in projections:
@@ -59,41 +60,59 @@ def lower(network: Network) -> SparseNetwork:
         network.outputs,
         network.steps,
         tuple(census),
-        network.facts,
+        network.votes,
     )
     return remove_dead(whole)
 
 
-def unroll(layer: Linear | Conv2d, shape: Shape) -> tuple[Synapses, int]:
-    """The synapses of a layer that sees an input of `shape`, and how many there would be without pruning.
+def _inside(layer: Conv2d, axis: int, tap: int, size: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows (or columns) of the result that a tap of the kernel reaches from inside the image, and from where."""
+    place = np.arange(count) * layer.stride[axis] - layer.padding[axis] + tap * layer.dilation[axis]
+    rows = np.flatnonzero((place >= 0) & (place < size))
+    return rows, place[rows]
 
-    >>> conv = Conv2d("c", weight=np.ones((1, 1, 3, 3)), padding=(1, 1))
-    >>> synapses, possible = unroll(conv, (1, 2, 2))
-    >>> len(synapses), possible          # a border drops what falls outside the image
-    (16, 16)
+
+def possible_synapses(layer: Linear | Conv2d, shape: Shape) -> int:
+    """Unrolled synapses of a layer without pruning, for an input of `shape`.
+
+    >>> possible_synapses(Conv2d("c", weight=np.ones((8, 4, 3, 3)), padding=(1, 1)), (4, 32, 32))
+    282752
     """
     if isinstance(layer, Linear):
-        return Synapses.from_dense(layer.weight.astype(np.float64)), layer.weight.size
+        return int(layer.weight.size)
+    result = layer.output_shape(shape)
+    reached = [
+        sum(len(_inside(layer, axis, tap, shape[1 + axis], result[1 + axis])[0]) for tap in range(kernel))
+        for axis, kernel in enumerate(layer.weight.shape[2:])
+    ]
+    return int(layer.weight.shape[0] * layer.weight.shape[1] * reached[0] * reached[1])
+
+
+def unroll(layer: Linear | Conv2d, shape: Shape) -> Synapses:
+    """The synapses of a layer that sees an input of `shape`.
+
+    >>> conv = Conv2d("c", weight=np.ones((1, 1, 3, 3)), padding=(1, 1))
+    >>> len(unroll(conv, (1, 2, 2)))          # a border drops what falls outside the image
+    16
+    """
+    if isinstance(layer, Linear):
+        return Synapses.from_dense(layer.weight.astype(np.float64))
     _, height, width = shape
     out, inside, kernel_rows, kernel_columns = layer.weight.shape
     _, rows, columns = layer.output_shape(shape)
     group = np.arange(out) // (out // layer.groups)
-    parts, possible = [], 0
+    parts = []
     for ky, kx in np.ndindex(kernel_rows, kernel_columns):
-        y = np.arange(rows) * layer.stride[0] - layer.padding[0] + ky * layer.dilation[0]
-        x = np.arange(columns) * layer.stride[1] - layer.padding[1] + kx * layer.dilation[1]
-        r, c = np.flatnonzero((y >= 0) & (y < height)), np.flatnonzero((x >= 0) & (x < width))
-        possible += out * inside * len(r) * len(c)
+        (r, y), (c, x) = _inside(layer, 0, ky, height, rows), _inside(layer, 1, kx, width, columns)
         o, i = np.nonzero(layer.weight[:, :, ky, kx])
-        place_in = (y[r, None] * width + x[c]).ravel()
+        place_in = (y[:, None] * width + x).ravel()
         place_out = (r[:, None] * columns + c).ravel()
         sources = (group[o] * inside + i)[:, None] * (height * width) + place_in
         targets = o[:, None] * (rows * columns) + place_out
         weights = np.repeat(layer.weight[o, i, ky, kx].astype(np.float64), len(place_in))
         parts.append((sources.ravel(), targets.ravel(), weights))
     sources, targets, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
-    synapses = Synapses.from_triples(math.prod(shape), out * rows * columns, sources, targets, weights)
-    return synapses, possible
+    return Synapses.from_triples(math.prod(shape), out * rows * columns, sources, targets, weights)
 
 
 def _bias(layer: Linear | Conv2d, shape: Shape) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,6 +27,7 @@ class Network:
         rates: per population, mean spikes per neuron and step (shape of the population, flattened), or empty.
         calibration: raw input samples (samples, …) of the first input, or None.
         facts: what the file says of its training (plain values, for the report).
+        votes: output neurons per class, one class after the other; their spikes are summed.
     """
 
     nodes: tuple[Node, ...]
@@ -34,6 +36,7 @@ class Network:
     rates: Mapping[str, FloatArray] = field(default_factory=dict)
     calibration: NDArray[Any] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    votes: int = 1
 
     def __post_init__(self) -> None:
         names = [node.name for node in self.nodes]
@@ -62,6 +65,13 @@ class Network:
             if not isinstance(self.by_name[name], LIF) and not any(s == name for s, _ in self.edges):
                 raise NetworkError(name, "leads nowhere", "end the network with a spiking layer")
         self.shapes  # noqa: B018 – computes and checks every shape
+        outputs = sum(math.prod(self.shapes[name]) for name in self.outputs)
+        check(
+            isinstance(self.votes, int) and self.votes >= 1 and outputs % self.votes == 0,
+            "network",
+            f"has {self.votes} votes per class for {outputs} outputs",
+            "give a number that divides the outputs",
+        )
         check(bool(self.outputs), "network", "has no output: every spiking layer feeds another", "add a readout layer")
 
     @cached_property

@@ -101,6 +101,7 @@ class Program:
         hosts: projections of the host.
         cores: tables per core.
         manifest: plain values: source of the model, options, report.
+        votes: output neurons per class.
     """
 
     target: str
@@ -112,3 +113,4 @@ class Program:
     hosts: tuple[HostTables, ...]
     cores: tuple[CoreTables, ...]
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    votes: int = 1

@@ -50,7 +50,7 @@ def quantise(network: SparseNetwork, chip: Chip) -> FixedNetwork:
         projections += [q for q in incoming if len(q.synapses)]
     order = {(q.source, q.target): i for i, q in enumerate(network.projections)}
     projections.sort(key=lambda q: order[q.source, q.target])
-    fixed = FixedNetwork(inputs, tuple(populations), tuple(projections), network.outputs, network.steps)
+    fixed = FixedNetwork(inputs, tuple(populations), tuple(projections), network.outputs, network.steps, network.votes)
     check_overflow(fixed)
     return fixed
 

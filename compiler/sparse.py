@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +97,7 @@ class SparseNetwork:
     outputs: tuple[str, ...]
     steps: int
     census: tuple[Census, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    votes: int = 1
 
     def __post_init__(self) -> None:
         pairs = [(p.source, p.target) for p in self.projections]

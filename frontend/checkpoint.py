@@ -28,6 +28,7 @@ def plain_checkpoint(network: Network) -> dict[str, Any]:
             "nodes": nodes,
             "edges": [list(edge) for edge in network.edges],
             "steps": network.steps,
+            "votes": network.votes,
         },
         "state_dict": state,
         "rates": {name: _tensor(array) for name, array in network.rates.items()},

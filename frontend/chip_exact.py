@@ -20,7 +20,7 @@ from torch import Tensor
 from ..compiler.fixed import FRACTION_BITS, U_LIMIT, FixedNetwork, FixedPopulation, FixedProjection
 from ..errors import DataError
 from ..runtime.encoding import payloads
-from ..runtime.result import Activity, RunResult, Trace
+from ..runtime.result import Activity, RunResult, Trace, count_synops
 
 Samples = NDArray[Any]
 CHUNK = 2**22
@@ -180,11 +180,13 @@ def _join(network: FixedNetwork, parts: list[_Part], seconds: float) -> RunResul
     for part in parts:
         for name in spikes:
             spikes[name] += part.spikes[name]
-    synops = sum(int(spikes[p.source] @ p.synapses.fan_out) for p in network.projections if not p.host)
+    for source in network.inputs:
+        if source.encoding == "bias":
+            spikes[source.name][:] = 0  # the host loads biases, it sends no packets
     names = parts[0].traces if parts else {}
     traces = {
         name: Trace(*(np.concatenate([part.traces[name][field] for part in parts]) for field in range(3)))
         for name in names
     }
-    activity = Activity(len(counts), network.steps, spikes, synops)
-    return RunResult("chip-exact", counts, activity, seconds, traces)
+    activity = Activity(len(counts), network.steps, spikes, count_synops(network, spikes))
+    return RunResult("chip-exact", counts, activity, seconds, traces, network.votes)

@@ -68,6 +68,17 @@ class _Image(nn.Module):
         return result
 
 
+class _SteadyDropout(nn.Module):
+    """Dropout whose mask is the same in all steps of a sample."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * F.dropout(torch.ones_like(x[:1]), self.p, self.training)
+
+
 def _linear(node: ir.Linear) -> nn.Module:
     layer = nn.Linear(node.weight.shape[1], node.weight.shape[0], bias=node.bias is not None)
     with torch.no_grad():
@@ -85,7 +96,7 @@ def _module(node: ir.Node, steps: int) -> nn.Module:
     if isinstance(node, (ir.Conv2d, ir.AvgPool2d, ir.MaxPool2d)):
         return _Image(node)
     if isinstance(node, ir.Dropout):
-        return nn.Dropout(node.p)
+        return _SteadyDropout(node.p)
     if isinstance(node, ir.Flatten):
         return nn.Flatten(2)
     if isinstance(node, (ir.Normalise, ir.Scale, ir.BatchNorm)):
@@ -169,8 +180,9 @@ class SpikingNetwork(nn.Module):
         return sent
 
     def forward(self, samples: Tensor) -> Tensor:
-        """(batch, outputs) firing rates: the mean over T of the last layer's spikes, for raw samples."""
-        return self.populations(samples)[self.network.nodes[-1].name].mean(0).flatten(1)
+        """(batch, classes) firing rates: the mean over T, and the votes of a class, of the last layer's spikes."""
+        rates = self.populations(samples)[self.network.nodes[-1].name].mean(0).flatten(1)
+        return rates.reshape(len(rates), -1, self.network.votes).mean(2)
 
     @torch.no_grad()
     def rates(self, samples: Tensor, batch: int = 256) -> dict[str, Tensor]:
@@ -195,7 +207,9 @@ class SpikingNetwork(nn.Module):
         arrays = {key: tensor.detach().cpu().numpy().copy() for key, tensor in self.state_dict().items()}
         nodes = tuple(ir.node_from_plain(ir.node_to_plain(node)[0], arrays) for node in self.network.nodes)
         measured = {name: tensor.cpu().numpy() for name, tensor in (rates or {}).items()}
-        return Network(nodes, self.network.edges, self.network.steps, measured, calibration, facts or {})
+        return Network(
+            nodes, self.network.edges, self.network.steps, measured, calibration, facts or {}, self.network.votes
+        )
 
 
 def fully_connected(source: ir.Input, sizes: tuple[int, ...], neuron: ir.LIF, steps: int) -> Network:

@@ -81,7 +81,7 @@ def run_engine(
     spikes |= count_packets(network, {source.name: sent})
     activity = Activity(count, network.steps, spikes, count_synops(network, spikes), int(total[1].sum()))
     found = {name: _trace(trace[:, :, :, tables.range(name)]) for name in traces}
-    return RunResult("engine", counts, activity, seconds, found)
+    return RunResult("engine", counts, activity, seconds, found, network.votes)
 
 
 def _cores() -> int:

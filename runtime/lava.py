@@ -207,4 +207,5 @@ def _collect(job: LavaJob, sent: Mapping[str, NDArray[np.int32]], seconds: float
         activity=Activity(len(counts[network.outputs[0]]), network.steps, spikes, count_synops(network, spikes)),
         seconds=seconds,
         traces=found,
+        votes=network.votes,
     )

@@ -28,6 +28,7 @@ def save_network(folder: Path, network: FixedNetwork) -> None:
     scalars = {
         "steps": network.steps,
         "outputs": network.outputs,
+        "votes": network.votes,
         "inputs": [[i.name, i.shape, i.encoding, i.max_value, i.levels] for i in network.inputs],
         "populations": [[p.name, p.shape, p.du, p.dv, p.vth, p.offset] for p in network.populations],
         "projections": [
@@ -54,7 +55,12 @@ def load_network(folder: Path) -> FixedNetwork:
         projections.append(FixedProjection(source, target, Synapses(n_source, n_target, *parts), exponent, host))
     inputs = [FixedInput(name, tuple(shape), *rest) for name, shape, *rest in scalars["inputs"]]
     return FixedNetwork(
-        tuple(inputs), tuple(populations), tuple(projections), tuple(scalars["outputs"]), scalars["steps"]
+        tuple(inputs),
+        tuple(populations),
+        tuple(projections),
+        tuple(scalars["outputs"]),
+        scalars["steps"],
+        scalars["votes"],
     )
 
 

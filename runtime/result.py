@@ -53,6 +53,7 @@ class RunResult:
     Attributes:
         counts: (samples, outputs) int32, the output populations one after the other.
         seconds: wall time of the run without loading.
+        votes: output neurons per class.
     """
 
     backend: str
@@ -60,11 +61,12 @@ class RunResult:
     activity: Activity
     seconds: float
     traces: Mapping[str, Trace] = field(default_factory=dict)
+    votes: int = 1
 
     @property
     def predictions(self) -> NDArray[np.int64]:
-        """(samples,) the output with most spikes; the first of equals."""
-        best: NDArray[np.int64] = self.counts.argmax(axis=1)
+        """(samples,) the class whose output neurons spike most; the first of equals."""
+        best: NDArray[np.int64] = self.counts.reshape(len(self.counts), -1, self.votes).sum(axis=2).argmax(axis=1)
         return best
 
     @property

@@ -49,6 +49,7 @@ def assert_equal_to_reference(way, network, samples):
             assert np.array_equal(getattr(trace, name), theirs), f"{name} of {population.name}"
         spikes = expected[population.name][0]
         assert np.array_equal(result.activity.spikes[population.name], spikes.sum(axis=(0, 1)))
+    assert all((result.activity.spikes[i.name] == 0).all() for i in network.inputs if i.encoding == "bias")
     outputs = np.concatenate([expected[name][0].sum(axis=1) for name in network.outputs], axis=1)
     assert np.array_equal(result.counts, outputs)
     return sum(int(expected[p.name][0].sum()) for p in network.populations)

@@ -79,7 +79,13 @@ class _Content:
         rates = self._arrays("rates")
         calibration = self.content.get("calibration")
         network = Network(
-            built, self._edges(architecture), self._get(architecture, "steps", int), rates, calibration, self._facts()
+            built,
+            self._edges(architecture),
+            self._get(architecture, "steps", int),
+            rates,
+            calibration,
+            self._facts(),
+            self._get({"votes": 1, **architecture}, "votes", int),
         )
         for name, shape in network.shapes.items():
             if math.prod(shape) > MAX_NEURONS:

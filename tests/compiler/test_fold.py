@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from snn_compile.compiler.fold import fold, path
-from snn_compile.compiler.lower import lower, unroll
+from snn_compile.compiler.lower import lower, possible_synapses, unroll
 from snn_compile.compiler.network import Network
 from snn_compile.compiler.nodes import (
     LIF,
@@ -84,7 +84,8 @@ def folded_value(network, x):
     (before,) = (s for s, t in folded.edges if t == target)
     source, steps = path(folded, before)
     (layer,) = (step for step in steps if isinstance(step, (Linear, Conv2d)))
-    synapses, _ = unroll(layer, folded.shapes[source])
+    synapses = unroll(layer, folded.shapes[source])
+    assert len(synapses) <= possible_synapses(layer, folded.shapes[source])
     bias = 0 if layer.bias is None else layer.bias
     if layer.bias is not None:
         shape = layer.output_shape(folded.shapes[source])

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import simulate
+from snn_compile.compiler import file
+from snn_compile.compiler.decode import decode
 from snn_compile.compiler.network import Network
 from snn_compile.compiler.nodes import LIF, Input, Linear
 from snn_compile.compiler.pipeline import compile_network
@@ -141,3 +143,16 @@ def test_two_inputs_are_refused():
     network = chain([[3]], [[3]], extra=extra, extra_edges=(("z", "zh"), ("zh", "h")))
     with pytest.raises(UnsupportedError, match="network: has 2 inputs, one is possible; join them into one"):
         compile_network(network, chips.load("loihi2"))
+
+
+def test_votes_travel_to_the_predictions(tmp_path):
+    """Six outputs, two votes per class: the class whose two neurons spike most together."""
+    rng = np.random.default_rng(0)
+    nodes = (Input("x", shape=(5,), max_value=4), Linear("fc", weight=rng.normal(0.3, 1, (6, 5))), LIF("y"))
+    network = Network(nodes, (("x", "fc"), ("fc", "y")), steps=8, votes=2)
+    file.save(compile_network(network, chips.load("loihi2")).program, tmp_path / "x.snnc")
+    result = run_engine(decode(file.load(tmp_path / "x.snnc")), rng.integers(0, 5, (50, 5)))
+    summed = result.counts[:, 0::2] + result.counts[:, 1::2]
+    assert np.array_equal(result.predictions, summed.argmax(axis=1)) and len(set(result.predictions)) == 3
+    with pytest.raises(NetworkError, match="has 4 votes per class for 6 outputs; give a number that divides"):
+        Network(nodes, (("x", "fc"), ("fc", "y")), steps=8, votes=4)
