@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .data_formats import cifar, idx
+from .data_formats.folder import Published, locate
+
+CLASSES = 10
+FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package dataset-fashion-mnist puts its files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,8 +24,9 @@ class DataSet:
     """Samples and labels, split once and for all.
 
     Attributes:
-        train_samples, test_samples: (samples, …) uint8, 0 … `max_value`.
+        train_samples, test_samples: (samples, …) uint8, 0 … `max_value`; images are (samples, channels, rows, columns).
         train_labels, test_labels: (samples,) int64, 0 … `classes` - 1.
+        note: a warning about the files, empty where they are the published ones.
     """
 
     name: str
@@ -28,6 +36,7 @@ class DataSet:
     test_labels: NDArray[np.int64]
     max_value: int
     classes: int
+    note: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -35,7 +44,7 @@ class DataSet:
         return tuple(self.train_samples.shape[1:])
 
 
-def _digits() -> DataSet:
+def _digits(_: Path | None) -> DataSet:
     """1797 images of 8 × 8 pixels, 0 … 16; every fifth (index % 5 == 0) is kept for the test: 360."""
     from sklearn.datasets import load_digits
 
@@ -46,14 +55,68 @@ def _digits() -> DataSet:
     return DataSet("digits", samples[~test], labels[~test], samples[test], labels[test], max_value=16, classes=10)
 
 
-DATA_SETS: dict[str, Callable[[], DataSet]] = {"digits": _digits}
+def _mnist(folder: Path | None) -> DataSet:
+    """60 000 and 10 000 images of handwritten digits, (1, 28, 28)."""
+    return _idx(idx.MNIST, folder)
 
 
-def load(name: str) -> DataSet:
-    """The data set of that name; nothing is downloaded.
+def _fashion_mnist(folder: Path | None) -> DataSet:
+    """60 000 and 10 000 images of clothes, (1, 28, 28); without a folder, Debian's."""
+    return _idx(idx.FASHION_MNIST, FASHION_FOLDER if folder is None else folder)
+
+
+def _idx(published: Published, folder: Path | None) -> DataSet:
+    published, paths = locate([published], folder)
+    train, train_labels, train_md5 = idx.read_pair(paths[idx.TRAIN_IMAGES], paths[idx.TRAIN_LABELS], CLASSES)
+    test, test_labels, test_md5 = idx.read_pair(paths[idx.TEST_IMAGES], paths[idx.TEST_LABELS], CLASSES)
+    files = (idx.TRAIN_IMAGES, idx.TRAIN_LABELS, idx.TEST_IMAGES, idx.TEST_LABELS)
+    note = _note(published, paths, dict(zip(files, train_md5 + test_md5, strict=True)))
+    return DataSet(published.name, train, train_labels, test, test_labels, 255, CLASSES, note)
+
+
+def _cifar10(folder: Path | None) -> DataSet:
+    """50 000 and 10 000 colour images, (3, 32, 32); the binary version, or else the Python version."""
+    published, paths = locate([cifar.BINARY, cifar.PYTHON], folder)
+    images, labels, digests = zip(*(cifar.read(paths[file], CLASSES) for file in published.md5), strict=True)
+    note = _note(published, paths, dict(zip(published.md5, digests, strict=True)))
+    train, train_labels = np.concatenate(images[:-1]), np.concatenate(labels[:-1])
+    return DataSet(published.name, train, train_labels, images[-1].copy(), labels[-1], 255, CLASSES, note)
+
+
+def _note(published: Published, paths: dict[str, Path], digests: dict[str, str]) -> str:
+    """The warning about files that are not the published ones.
 
     Raises:
-        DataError: no data set has this name.
+        DataError: a file is that of another data set; MNIST and Fashion-MNIST give theirs the same names.
+    """
+    for other in (idx.MNIST, idx.FASHION_MNIST):
+        for file, digest in digests.items():
+            if other is not published and digest == other.md5.get(file):
+                raise DataError(str(paths[file]), f"is of {other.name}, not of {published.name}", published.advice)
+    differing = published.differing(digests)
+    if not differing:
+        return ""
+    return f"{published.name}: not the published content, by checksum: {', '.join(differing)}"
+
+
+DATA_SETS: dict[str, Callable[[Path | None], DataSet]] = {
+    "digits": _digits,
+    "mnist": _mnist,
+    "fashion-mnist": _fashion_mnist,
+    "cifar10": _cifar10,
+}
+
+
+def load(name: str, folder: Path | None = None) -> DataSet:
+    """The data set of that name; nothing is downloaded.
+
+    The training part is all of the published one; whoever wants a validation part takes it from there.
+
+    Args:
+        folder: where its files are, or a folder `name` with them; digits needs none.
+
+    Raises:
+        DataError: no data set has this name, or its files are missing or damaged.
 
     >>> digits = load("digits")
     >>> digits.train_samples.shape, digits.test_samples.shape, digits.max_value
@@ -61,4 +124,4 @@ def load(name: str) -> DataSet:
     """
     if name not in DATA_SETS:
         raise DataError(name, "is no data set that is known here", f"use one of: {', '.join(sorted(DATA_SETS))}")
-    return DATA_SETS[name]()
+    return DATA_SETS[name](folder)
