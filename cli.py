@@ -34,6 +34,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 JsonOut = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON, for programs.")]
 
 
+DataDir = Annotated[Path | None, typer.Option(help="The folder of the data set's files.")]
+
+
 class Backend(str, Enum):
     """Where a program runs."""
 
@@ -45,6 +48,10 @@ class Method(str, Enum):
     """How connections are pruned in training."""
 
     grad_r = "grad-r"
+    deep_r = "deep-r"
+    stds = "stds"
+    rigl = "rigl"
+    set = "set"
     dense = "dense"
 
 
@@ -77,8 +84,8 @@ def _command(function: Callable[..., None]) -> Callable[[], None]:
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
             function(*args, **kwargs)
-        except KeyboardInterrupt:
-            _fail("interrupted")
+        except KeyboardInterrupt as error:
+            _fail(str(error) or "interrupted")
             raise typer.Exit(130) from None
         except BrokenPipeError:  # whoever read standard output has had enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -132,7 +139,7 @@ def _typed(name: str) -> str:
 
 
 def _train(
-    data: Annotated[str, typer.Option(help="Data set: digits.")] = TrainOptions.data,
+    data: Annotated[str, typer.Option(help="Data set: digits, mnist, fashion-mnist, cifar10.")] = TrainOptions.data,
     method: Annotated[Method, typer.Option(help="How connections are pruned.")] = METHOD,
     density: Annotated[float, typer.Option(help="Share of the weights that shall survive.")] = TrainOptions.density,
     epochs: Annotated[int, typer.Option(help="Passes over the training samples.")] = TrainOptions.epochs,
@@ -147,11 +154,21 @@ def _train(
     batch: Annotated[int, typer.Option(help="Samples per step of the optimiser.")] = TrainOptions.batch,
     lr: Annotated[float, typer.Option(help="Learning rate at the start.")] = TrainOptions.lr,
     alpha: Annotated[
-        float | None, typer.Option(help="Strength of Grad R's prior, constant; steered to the density if absent.")
+        float | None, typer.Option(help="Strength of Grad R's prior, as published; the density counts if absent.")
     ] = None,
     validation: Annotated[
         float, typer.Option(help="Share of the training samples for validation.")
     ] = TrainOptions.validation,
+    network: Annotated[
+        str | None, typer.Option(help="A name, a list of layers or a TOML file, instead of --hidden.")
+    ] = None,
+    quantise_aware: Annotated[
+        bool, typer.Option("--quantise-aware", help="Train with the weights that loihi2 will have.")
+    ] = False,
+    augment: Annotated[bool, typer.Option("--augment", help="Change the training samples at random.")] = False,
+    data_dir: DataDir = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on from the state of an interrupted run.")] = None,
+    log: Annotated[Path | None, typer.Option(help="A folder for TensorBoard and the run's settings.")] = None,
     debug: Debug = False,
 ) -> None:
     """Train a spiking network and prune it while it trains."""
@@ -159,7 +176,8 @@ def _train(
     options = TrainOptions(
         data=data, method=method.value, density=density, epochs=epochs, seed=seed, out=out, hidden=sizes, steps=steps,
         tau=tau, threshold=threshold, reset=reset.value, encoding=encoding.value, batch=batch, lr=lr, alpha=alpha,
-        validation=validation,
+        validation=validation, network=network, quantise_aware=quantise_aware, augment=augment, data_dir=data_dir,
+        resume=resume, log=log,
     )  # fmt: skip
     check_writable(out)
     try:
@@ -171,12 +189,14 @@ def _train(
     from .frontend.data import load as load_data
     from .frontend.progress import training_bar
 
-    load_data(data)
+    dataset = load_data(data, data_dir)
+    if dataset.note:
+        print(f"note: {dataset.note}", file=sys.stderr)
     with training_bar(epochs) as progress:
         result = run_training(options, progress)
     print(f"wrote {result.out}: {result.connectivity:.2%} of the weights, best epoch {result.best_epoch}")
     print(f"test accuracy  {result.test_accuracy:.2%} in PyTorch's float")
-    _print_chip_accuracy(result.network, load_data(data))
+    _print_chip_accuracy(result.network, dataset)
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -189,15 +209,15 @@ def _sizes(text: str) -> tuple[int, ...]:
 def _print_chip_accuracy(network: Any, data: DataSet) -> None:
     """What the trained network gives in the integers of loihi2, where it can go there."""
     from .compiler.pipeline import compile_network
-    from .frontend.chip_exact import forward
     from .hw_targets import chip as chips
+    from .runtime.engine import run_engine
 
     try:
         compiled = compile_network(network, chips.load("loihi2"))
     except SnnCompileError as error:
         print(f"not for loihi2: {error}")
         return
-    result = forward(compiled.network, data.test_samples)
+    result = run_engine(compiled.network, data.test_samples)
     print(f"               {_accuracy(result, data):.2%} in the integers of loihi2")
 
 
@@ -269,6 +289,7 @@ def _run(
     program: Annotated[Path, typer.Argument(help="A program of snn-compile.")],
     backend: Annotated[Backend, typer.Option(help="Where it runs.")] = Backend.engine,
     data: Annotated[str, typer.Option(help="Data set whose test part is run.")] = "digits",
+    data_dir: DataDir = None,
     limit: Annotated[int | None, typer.Option(help="Run the first samples only.", min=1)] = None,
     json: JsonOut = None,
     debug: Debug = False,
@@ -282,7 +303,7 @@ def _run(
 
     loaded = file.load(program)
     network = _decode(loaded, program)
-    dataset = load_data(data)
+    dataset = load_data(data, data_dir)
     _check_input(network, dataset)
     samples = dataset.test_samples[:limit]
     with _bar(backend.value) as progress:

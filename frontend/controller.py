@@ -1,87 +1,63 @@
-"""Steering Grad R's alpha so that the connectivity that was asked for is reached.
+"""Thresholds that leave a wanted number of connections: the controllers of `grad-r` and `stds`.
 
-The published rule pulls every theta down by ``alpha * step`` per step; alpha and the number of steps together decide
-how many connections survive. Here the wanted connectivity falls geometrically from 1 to the target over the first
-part of the run::
+The wanted share of the weights falls geometrically from 1 to the density p over the first part of the run::
 
-    wanted(t) = target ^ min(1, t / (share * total))
+    wanted(t) = p ^ min(1, t / (SHARE * steps))
 
-and at every control point alpha is chosen so that, gradients apart, just the right quantile of theta arrives at zero
-`horizon` steps later::
+and a threshold delta is chosen over all tensors together, so that just the wanted number lies above it::
 
-    alpha = max(0, quantile(theta, 1 - wanted(t + horizon)) / (sum of the next steps' lr / (1 - beta1^t)) + push)
+    delta = the (k + 1)-th largest value,   k = wanted(t) * number of weights
 
-Gradients move the result away from that; the next control point sees it and answers. `push` stands for their drift
-(Adam's largest regular step is 1 in units of alpha): it grows by 0.1 at each control point where too many connections
-are alive, and falls by as much, down to 0, where there are few enough. Once the target is reached and the first part
-is over, the pull ends and the connectivity is frozen, so that the strong weights recover.
+This is ours. The published rules have a constant strength instead, and what density comes out depends on the number
+of steps, the learning rate and the data.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
-from .gradr import GradR
+SHARE = 0.6
+"""Part of the run in which the wanted connectivity falls."""
 
-MARGIN = 0.98
-"""The controller aims a little below what is wanted."""
-
-PUSH = 0.1
-"""By how much `push` changes at a control point."""
+LONGEST_INTERVAL = 10
+"""Steps between two control points, at most: finding delta costs about as much as a step of the optimiser, and a delta
+that changes in every step lets the weakest connections come and go, which costs accuracy."""
 
 
-@dataclass
-class DensityController:
-    """Call `control` before every step of the optimiser.
+def wanted(density: float, step: int, steps: int) -> float:
+    """The share of connections that is wanted after `step` of `steps` steps.
 
-    Attributes:
-        target: the largest share of weights that may survive.
-        total: steps of the whole run.
-        share: part of the run in which the connectivity falls.
-        horizon: steps between two control points; 0: a hundredth of the run, 1 to 10.
-        frozen: whether the target is reached and the pull has ended.
+    >>> [round(wanted(0.01, step, steps=100), 3) for step in (0, 30, 60, 100)]
+    [1.0, 0.1, 0.01, 0.01]
     """
+    return float(density ** min(1.0, step / (SHARE * steps)))
 
-    optimiser: GradR
-    target: float
-    total: int
-    share: float = 0.6
-    horizon: int = 0
-    frozen: bool = field(default=False, init=False)
-    push: float = field(default=0.0, init=False)
 
-    def __post_init__(self) -> None:
-        if self.horizon == 0:
-            self.horizon = max(1, min(10, self.total // 100))
+def interval(steps: int) -> int:
+    """Steps between two control points: a hundredth of the run, 1 to 10.
 
-    def wanted(self, step: int) -> float:
-        """The connectivity that is wanted in a step, from 1 down to the target."""
-        return float(self.target ** min(1.0, step / max(1.0, self.share * self.total)))
+    >>> interval(1), interval(450), interval(30000)
+    (1, 4, 10)
+    """
+    return max(1, min(LONGEST_INTERVAL, steps // 100))
 
-    def control(self, step: int, lr: float) -> None:
-        """Sets alpha for the steps from `step` (from 0) on, with the learning rate `lr`; freezes when it is time."""
-        if self.frozen or step % self.horizon != 0:
-            return
-        alive = self.optimiser.connectivity()
-        if step >= self.share * self.total and alive <= self.target:
-            self.optimiser.set_alpha(0.0)
-            self.optimiser.freeze()
-            self.frozen = True
-            return
-        self.push = max(0.0, self.push + (PUSH if alive > self.wanted(step) else -PUSH))
-        pull = self._level(step + self.horizon) / self._reach(step, lr)
-        self.optimiser.set_alpha(max(0.0, pull + self.push))
 
-    def _level(self, step: int) -> float:
-        """The theta below which connections must go for the connectivity that is wanted in `step`."""
-        theta = torch.cat([tensor.flatten() for tensor in self.optimiser.thetas()])
-        survivors = int(MARGIN * self.wanted(step) * len(theta))
-        return float(theta.topk(survivors + 1).values[-1])
+def is_control_point(done: int, steps: int) -> bool:
+    """Whether a threshold is chosen after `done` steps; always after the last one."""
+    return done % interval(steps) == 0 or done >= steps
 
-    def _reach(self, step: int, lr: float) -> float:
-        """How far alpha = 1 pulls theta within the horizon."""
-        beta1: float = self.optimiser.param_groups[0]["betas"][0]
-        step_sizes = (max(lr, 1e-12) / (1 - beta1 ** (step + ahead)) for ahead in range(1, self.horizon + 1))
-        return float(sum(step_sizes))
+
+def level(tensors: Sequence[Tensor], survivors: int) -> float:
+    """The delta above which `survivors` values lie (fewer, where values are equal); -inf for all of them.
+
+    >>> level([torch.tensor([1.0, 4.0]), torch.tensor([3.0, 2.0])], 2)
+    2.0
+    """
+    values = torch.cat([tensor.flatten() for tensor in tensors])
+    if survivors >= len(values):
+        return -math.inf
+    return float(values.topk(survivors + 1, sorted=False).values.min())

@@ -9,6 +9,9 @@ from typing import Literal
 
 from ..errors import UnsupportedError
 
+METHODS = ("grad-r", "deep-r", "stds", "rigl", "set", "dense")
+CHOICES = {"method": METHODS, "reset": ("hard", "soft"), "encoding": ("graded", "rate")}
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -16,16 +19,22 @@ class TrainOptions:
 
     Attributes:
         data: name of a data set (`data.load`).
-        method: ``grad-r`` (gradient rewiring) or ``dense`` (plain Adam).
-        density: share of the weights that shall survive (``grad-r``).
+        method: the pruning rule (`rules`); ``dense`` is plain Adam.
+        density: share of the weights that shall survive (not for ``dense``).
         epochs, seed, batch, lr: as everywhere; the learning rate falls to 0 along a cosine.
-        hidden: sizes of the hidden spiking layers.
+        hidden: sizes of the hidden spiking layers, where there is no `network`.
+        network: a name, a list of layers or a TOML file (`networks`); None: fully connected, as `hidden` says.
+        quantise_aware: train with the weights that loihi2 will have, and judge by what it computes.
         steps: T, steps per sample.
         tau, threshold, reset: of every LIF population.
         encoding: ``graded`` (a pixel's value at every step) or ``rate`` (spikes at that rate).
-        alpha: strength of Grad R's prior, constant; None: steered so that `density` is reached.
+        alpha: strength of Grad R's prior, as published; None: `density` is reached (``grad-r`` only).
         validation: share of the training samples that chooses the epoch to keep.
+        data_dir: where the files of the data set are.
+        augment: change the training samples at random, where the data set says how.
         out: the checkpoint to write.
+        resume: the state of an interrupted run (`resume`) to go on from.
+        log: a folder for TensorBoard's event files and the run's settings.
 
     Raises:
         UnsupportedError: an option is out of its range.
@@ -35,11 +44,13 @@ class TrainOptions:
     """
 
     data: str = "digits"
-    method: Literal["grad-r", "dense"] = "grad-r"
+    method: Literal["grad-r", "deep-r", "stds", "rigl", "set", "dense"] = "grad-r"
     density: float = 0.1
     epochs: int = 200
     seed: int = 0
     hidden: tuple[int, ...] = (256,)
+    network: str | None = None
+    quantise_aware: bool = False
     steps: int = 8
     tau: float = 2.0
     threshold: float = 1.0
@@ -49,20 +60,24 @@ class TrainOptions:
     lr: float = 1e-2
     alpha: float | None = None
     validation: float = 0.1
+    data_dir: Path | None = None
+    augment: bool = False
     out: Path = Path("model.pt")
+    resume: Path | None = None
+    log: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
-        object.__setattr__(self, "out", Path(self.out))
-        for key, choices in (
-            ("method", ("grad-r", "dense")),
-            ("reset", ("hard", "soft")),
-            ("encoding", ("graded", "rate")),
-        ):
+        for key in ("out", "data_dir", "resume", "log"):
+            value = getattr(self, key)
+            object.__setattr__(self, key, None if value is None else Path(value))
+        for key, choices in CHOICES.items():
             self._check(key, getattr(self, key) in choices, f"use {' or '.join(choices)}")
         self._check("density", 0 < self.density <= 1, "choose a share above 0 and up to 1")
         self._check("validation", 0 < self.validation <= 0.5, "choose a share above 0 and up to 0.5")
         self._check("alpha", self.alpha is None or 0 <= self.alpha < float("inf"), "choose 0 or more")
+        alone = self.alpha is None or self.method == "grad-r"
+        self._check("alpha", alone, "leave it out, or use --method grad-r, whose prior it is")
         for key in ("epochs", "steps", "batch"):
             self._check(key, getattr(self, key) >= 1, "choose 1 or more")
         self._check("seed", 0 <= self.seed < 2**63, "choose 0 or more")
@@ -82,12 +97,16 @@ class TrainOptions:
         words = ["snn-train"]
         late: list[str] = []
         for spec in dataclasses.fields(self):
-            value = getattr(self, spec.name)
+            value, flag = getattr(self, spec.name), spec.name.replace("_", "-")
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             if spec.name == "out":
                 late = ["--out", Path(text).as_posix()]
+            elif spec.name in ("resume", "log", "data_dir"):  # they do not change the weights
+                continue
+            elif isinstance(value, bool):
+                words += [f"--{flag}"] if value else []
             elif spec.name == "density" and self.method == "dense":
                 continue
             elif spec.name in always or value != spec.default:
-                words += [f"--{spec.name}", text]
+                words += [f"--{flag}", text]
         return " ".join(words + late)

@@ -34,14 +34,14 @@ def gradient_pool() -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(threads)
 
 
-def backward(model: SpikingNetwork, samples: Tensor, wanted: Tensor, pool: ThreadPoolExecutor) -> Tensor:
+def backward(model: SpikingNetwork, samples: Tensor, wanted: Tensor, pool: ThreadPoolExecutor | None = None) -> Tensor:
     """Sets `grad` of all parameters for the mean squared error of the firing rates; returns the loss.
 
     Args:
         model: in training mode.
         samples: raw samples (batch, …).
         wanted: firing rates (batch, outputs).
-        pool: from `gradient_pool`.
+        pool: from `gradient_pool`; None: one part after the other.
 
     Networks with batch norm or dropout are not cut: both look at the batch as a whole.
     """
@@ -53,7 +53,8 @@ def backward(model: SpikingNetwork, samples: Tensor, wanted: Tensor, pool: Threa
         loss = F.mse_loss(model(some), goal) * (len(some) / len(samples))
         return loss.detach(), torch.autograd.grad(loss, parameters)
 
-    results = list(pool.map(work, samples.chunk(parts), wanted.chunk(parts)))
+    run = map if pool is None else pool.map
+    results = list(run(work, samples.chunk(parts), wanted.chunk(parts)))
     for position, parameter in enumerate(parameters):
         gradient = results[0][1][position]
         for _, more in results[1:]:

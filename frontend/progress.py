@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from .trainer import Epoch
+    from .epoch import Epoch
 
 
 def describe(epoch: Epoch) -> str:

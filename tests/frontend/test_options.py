@@ -10,13 +10,14 @@ from snn_compile.frontend.options import TrainOptions
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"method": "magic"}, "--method: is magic; use grad-r or dense"),
+        ({"method": "magic"}, "--method: is magic; use grad-r or deep-r or stds or rigl or set or dense"),
         ({"reset": "no"}, "--reset: is no; use hard or soft"),
         ({"encoding": "bias"}, "--encoding: is bias; use graded or rate"),
         ({"density": 0.0}, "--density: is 0.0; choose a share above 0"),
         ({"density": 1.5}, "--density: is 1.5"),
         ({"validation": 0.9}, "--validation: is 0.9; choose a share above 0 and up to 0.5"),
         ({"alpha": -1.0}, "--alpha: is -1.0; choose 0 or more"),
+        ({"alpha": 0.1, "method": "set"}, "--alpha: is 0.1; leave it out, or use --method grad-r, whose prior it is"),
         ({"epochs": 0}, "--epochs: is 0; choose 1 or more"),
         ({"steps": 0}, "--steps: is 0"),
         ({"batch": 0}, "--batch: is 0"),
@@ -37,6 +38,21 @@ def test_the_command_repeats_the_run():
     assert options.command == (
         "snn-train --data digits --method dense --epochs 3 --seed 0 --hidden 32,16 --lr 0.5 --out a/b.pt"
     )
+
+
+def test_the_command_has_what_decides_the_weights():
+    options = TrainOptions(augment=True, data_dir="d", resume="r", log="l", out="m.pt")
+    assert options.command == (
+        "snn-train --data digits --method grad-r --density 0.1 --epochs 200 --seed 0 --data-dir d --augment --out m.pt"
+    )
+
+
+def test_the_methods_are_the_rules():
+    pytest.importorskip("torch")
+    from snn_compile.frontend.options import METHODS
+    from snn_compile.frontend.rules import RULES
+
+    assert tuple(RULES) == METHODS
 
 
 def test_options_data_and_readers_need_no_torch():

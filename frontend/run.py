@@ -1,0 +1,202 @@
+"""The state of a training run in one object: it can be saved after an epoch, and go on bit for bit."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..compiler.nodes import LIF, Input
+from ..compiler.pipeline import compile_network
+from ..errors import SnnCompileError, UnsupportedError
+from ..hw_targets import chip as chips
+from ..runtime.engine import run_engine
+from .data import DataSet
+from .epoch import Epoch
+from .model import SpikingNetwork, fully_connected
+from .networks import build
+from .options import TrainOptions
+from .parallel import backward
+from .quantised import StraightThrough
+from .rules import RULES, Rule, Settings
+
+TARGET = "loihi2"
+"""The chip whose integers `TrainOptions.quantise_aware` trains for."""
+
+
+@torch.no_grad()
+def accuracy(model: SpikingNetwork, samples: Tensor, labels: Tensor, batch: int = 256) -> float:
+    """Share of samples whose label has the highest firing rate (the first of equals)."""
+    model.eval()
+    hits = 0
+    for some, truth in zip(torch.split(samples, batch), torch.split(labels, batch), strict=True):
+        hits += int((model(some).argmax(1) == truth).sum())
+    return hits / len(samples)
+
+
+def build_model(options: TrainOptions, data: DataSet) -> SpikingNetwork:
+    """The network that the options describe, with the initial weights of their seed."""
+    source = Input("input", shape=data.shape, max_value=data.max_value, encoding=options.encoding)
+    neuron = LIF("neuron", tau=options.tau, threshold=options.threshold, reset=options.reset)
+    if options.network is None:
+        plain = fully_connected(source, (*options.hidden, data.classes), neuron, options.steps)
+    else:
+        plain = build(options.network, source, neuron, options.steps, data.name)
+    outputs = math.prod(plain.shapes[plain.outputs[0]]) // plain.votes
+    if outputs != data.classes:
+        problem = f"ends with {outputs} classes, {data.name} has {data.classes}"
+        raise UnsupportedError("--network", problem, "change its last layer or its votes", value=outputs)
+    torch.manual_seed(options.seed)
+    model = SpikingNetwork(plain)
+    model.reset_parameters()
+    return model
+
+
+class Run:
+    """Model, rule, optimiser of the rest, random numbers, the epoch, the best weights so far.
+
+    Attributes:
+        rule: prunes and trains the weights of linear layers and convolutions.
+        rest: plain Adam for biases and batch norm; None where there are none.
+        random: decides the split, the order of the samples and the augmentation.
+        done: epochs that are finished.
+        best: (validation accuracy, -loss) of the weights in `best_weights`, those of epoch `best_epoch`.
+    """
+
+    def __init__(self, options: TrainOptions, data: DataSet, pool: ThreadPoolExecutor | None = None) -> None:
+        self.options = options
+        self.pool = pool
+        self.random = torch.Generator().manual_seed(options.seed)
+        order = torch.randperm(len(data.train_samples), generator=self.random)
+        held_out = max(1, int(options.validation * len(order)))
+        samples, labels = torch.from_numpy(data.train_samples), torch.from_numpy(data.train_labels)
+        self.validation = samples[order[:held_out]], labels[order[:held_out]]
+        self.samples, self.labels = samples[order[held_out:]], labels[order[held_out:]]
+        self.classes = data.classes
+        self.augment = _augmentation(data) if options.augment else None
+        self.model = build_model(options, data)
+        self.total = options.epochs * math.ceil(len(self.samples) / options.batch)
+        self.step, self.done, self.lr = 0, 0, 0.0
+        self.best: tuple[float, float] | None = None
+        self.best_epoch = 0
+        self.best_weights: dict[str, Tensor] = {}
+        settings = Settings(density=options.density, steps=self.total, alpha=options.alpha, seed=options.seed)
+        self.rule: Rule = RULES[options.method](self.model.pruned_weights(), settings)
+        others = self.model.other_parameters()
+        self.rest = torch.optim.Adam(others, options.lr) if others else None
+        self.straight = StraightThrough(self.model, chips.load(TARGET)) if options.quantise_aware else None
+
+    def one_pass(self) -> float:
+        """Every sample of the training part once, in an order drawn anew; returns the mean loss."""
+        if self.straight is not None:
+            with contextlib.suppress(
+                SnnCompileError
+            ):  # a network that does not spike yet: last epoch's scales, or none
+                self.straight.refresh()
+        self.model.train()
+        order = torch.randperm(len(self.samples), generator=self.random)
+        losses = [self._step(index) * len(index) for index in torch.split(order, self.options.batch)]
+        return float(torch.stack(losses).sum() / len(order))
+
+    def accuracy(self, samples: Tensor, labels: Tensor) -> float:
+        """Share of samples that the weights of now tell right: in float, or on the chip where training is for it."""
+        return accuracy(self.model, samples, labels) if self.straight is None else self.chip_accuracy(samples, labels)
+
+    def chip_accuracy(self, samples: Tensor, labels: Tensor) -> float:
+        """The same in the integers of loihi2; 0 where the network cannot go there."""
+        try:
+            network = compile_network(self.model.to_network(), chips.load(TARGET)).network
+        except SnnCompileError:
+            return 0.0
+        return float((run_engine(network, samples.numpy()).predictions == labels.numpy()).mean())
+
+    def epoch(self) -> Epoch:
+        """One pass over the training part; the validation part is looked at, the test part is not."""
+        loss = self.one_pass()
+        self.done += 1
+        valid = self.accuracy(*self.validation)
+        on_target = self.rule.settled
+        if on_target:
+            self._keep_best((valid, -loss))
+        layers = dict(zip(self._layers(), self.rule.densities(), strict=True))
+        share, (pruned, regrown) = self.rule.connectivity(), self.rule.changes()
+        return Epoch(self.done, self.options.epochs, loss, valid, share, on_target, layers, pruned, regrown, self.lr)
+
+    def _step(self, index: Tensor) -> Tensor:
+        """One step of all optimisers on the samples of `index`; returns the mean loss over them."""
+        self.lr = self.options.lr * (1 + math.cos(math.pi * self.step / self.total)) / 2
+        samples = self.samples[index]
+        if self.augment is not None:
+            samples = self.augment(samples, self.random)
+        self.rule.zero_grad()
+        if self.rest is not None:
+            self.rest.zero_grad()
+            self.rest.param_groups[0]["lr"] = self.lr
+        wanted = F.one_hot(self.labels[index], self.classes).to(torch.float32)
+        with contextlib.nullcontext() if self.straight is None else self.straight.applied():
+            loss = backward(self.model, samples, wanted, self.pool)
+        self.rule.before_step(self.step, self.lr)
+        self.rule.step()
+        if self.rest is not None:
+            self.rest.step()
+        self.step += 1
+        return loss
+
+    def _keep_best(self, score: tuple[float, float]) -> None:
+        """Copies the weights if no epoch on target had a better validation accuracy (of equals: the lower loss)."""
+        if self.best is None or score > self.best:
+            self.best, self.best_epoch = score, self.done
+            self.best_weights = {key: tensor.clone() for key, tensor in self.model.state_dict().items()}
+
+    def _layers(self) -> list[str]:
+        """The names of the layers whose weights are pruned, in the rule's order."""
+        names = {id(parameter): name.rpartition(".")[0] for name, parameter in self.model.named_parameters()}
+        return [names[id(weight)] for weight in self.model.pruned_weights()]
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of all that the next epochs depend on, besides options and data: plain numbers and tensors.
+
+        Between two epochs only.
+        """
+        counters = {key: getattr(self, key) for key in ("step", "done", "lr", "best_epoch", "total")}
+        state = {
+            **counters,
+            "best": None if self.best is None else list(self.best),
+            "best_weights": dict(self.best_weights),
+            "model": dict(self.model.state_dict()),
+            "rest": None if self.rest is None else self.rest.state_dict(),
+            "random": self.random.get_state(),
+        }
+        return {**copy.deepcopy(state), "rule": self.rule.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes over what `state_dict` gave.
+
+        Raises:
+            KeyError, ValueError, RuntimeError, TypeError: it is the state of another run.
+        """
+        if state["total"] != self.total or (state["rest"] is None) != (self.rest is None):
+            raise ValueError(f"steps: {state['total']} in the state, {self.total} in this run")
+        for key in ("step", "done", "lr", "best_epoch"):
+            setattr(self, key, type(getattr(self, key))(state[key]))
+        self.best = None if state["best"] is None else (float(state["best"][0]), float(state["best"][1]))
+        self.best_weights = dict(state["best_weights"])
+        self.model.load_state_dict(state["model"])
+        self.rule.load_state_dict(state["rule"])
+        if self.rest is not None:
+            self.rest.load_state_dict(state["rest"])
+        self.random.set_state(state["random"])
+
+
+def _augmentation(data: DataSet) -> Callable[[Tensor, torch.Generator], Tensor] | None:
+    """What the data set's samples go through at random in training: raw units in, raw units out; None: nothing."""
+    from .augment import augmentation
+
+    return augmentation(data)
