@@ -139,11 +139,12 @@ def compare_gradients(ours: SpikingNetwork, theirs: Any, samples: Tensor, wanted
     return float((mine - other).abs().max() / other.abs().max())
 
 
-def race(steps: dict[str, Step], samples: Tensor, wanted: Tensor, rounds: int) -> dict[str, float]:
-    """Median seconds of a step of each, in turns on the same batch."""
+def race(steps: dict[str, Step], samples: Tensor, wanted: Tensor, rounds: int, threads: int) -> dict[str, float]:
+    """Median seconds of a step of each, in turns on the same batch; each may use `threads` in its own way."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds + 2):
         for name, step in steps.items():
+            torch.set_num_threads(1 if name == "ours" else threads)
             begin = time.perf_counter()
             step(samples, wanted)
             times[name].append(time.perf_counter() - begin)
@@ -173,7 +174,7 @@ def main() -> None:
             figures["gradient_difference_spikingjelly"] = compare_gradients(ours, theirs, samples, wanted, pool)
         if importlib.util.find_spec("lava.lib"):
             steps["slayer"] = slayer_step()
-        seconds = race(steps, samples, wanted, rounds)
+        seconds = race(steps, samples, wanted, rounds, figures["threads"])
     for name, value in seconds.items():
         figures[f"step_ms_{name}"] = 1000 * value
         if name != "ours":

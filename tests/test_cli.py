@@ -182,6 +182,19 @@ def test_bad_models_are_refused(tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
+def test_a_network_that_cannot_fit_is_refused(tmp_path):
+    pytest.importorskip("torch")
+    from snn_compile.compiler.network import Network
+    from snn_compile.compiler.nodes import LIF, Input, Linear
+    from snn_compile.frontend.checkpoint import write_checkpoint
+
+    source = Input("x", shape=(5120,), encoding="rate")
+    nodes = (source, Linear("fc", weight=np.ones((2, 5120), np.float32)), LIF("hidden"))
+    write_checkpoint(Network(nodes, (("x", "fc"), ("fc", "hidden")), 4), tmp_path / "wide.pt")
+    sentence = "hidden[0]: needs 5120 input axons, one loihi1 core has 4096; split the layer or prune more"
+    refused("snn-compile", "wide.pt", "--target", "loihi1", cwd=tmp_path, message=sentence)
+
+
 def test_bad_options_are_refused(folder, tmp_path):
     for arguments, message in [
         (("--target", "tianjic"), "tianjic: is no target; choose one of loihi1, loihi2"),

@@ -43,7 +43,7 @@ def test_the_command_repeats_the_run():
 def test_the_command_has_what_decides_the_weights():
     options = TrainOptions(augment=True, data_dir="d", resume="r", log="l", out="m.pt")
     assert options.command == (
-        "snn-train --data digits --method grad-r --density 0.1 --epochs 200 --seed 0 --data-dir d --augment --out m.pt"
+        "snn-train --data digits --method grad-r --density 0.1 --epochs 200 --seed 0 --augment --out m.pt"
     )
 
 

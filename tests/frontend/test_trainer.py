@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from rich.console import Console  # noqa: E402
+from snn_compile.compiler.nodes import node_to_plain  # noqa: E402
 from snn_compile.errors import OutputError, UnsupportedError  # noqa: E402
 from snn_compile.frontend import run, trainer  # noqa: E402
 from snn_compile.frontend.checkpoint import write_checkpoint  # noqa: E402
@@ -190,3 +191,36 @@ def test_the_bar_is_quiet_without_a_terminal(trained, terminal):
             progress(epoch)
     assert ("epoch 12: loss" in output.getvalue()) == terminal
     assert terminal or output.getvalue() == ""
+
+
+def small(tmp_path, **options):
+    return TrainOptions(epochs=3, density=0.5, out=tmp_path / "model.pt", **options)
+
+
+def test_a_network_from_a_list_is_trained(tmp_path):
+    result = trainer.train(small(tmp_path, network="fc24,lif,dropout0.2,fc20,lif,fc10,lif"))
+    assert [n.name for n in result.network.nodes if n.name.startswith("fc")] == ["fc1", "fc2", "fc3"]
+    assert result.network.facts["command"].startswith("snn-train --data digits --method grad-r --density 0.5")
+    assert "--network fc24,lif,dropout0.2,fc20,lif,fc10,lif" in result.network.facts["command"]
+
+
+def test_a_network_that_ends_with_other_classes_is_refused(tmp_path):
+    with pytest.raises(UnsupportedError, match="--network: ends with 7 classes, digits has 10; change its last layer"):
+        trainer.train(small(tmp_path, network="fc7,lif"))
+
+
+def test_training_for_the_chip_is_judged_by_the_chip(tmp_path):
+    """The validation accuracy that chooses the epoch is that of the integers, and the float weights are kept."""
+    options = small(tmp_path, hidden=(32,), quantise_aware=True)
+    epochs = []
+    result = trainer.train(options, epochs.append)
+    one = run.Run(options, load("digits"))
+    one.model.load_state_dict({key: torch.from_numpy(a.copy()) for key, a in weights(result.network).items()})
+    assert (
+        result.validation_accuracy == one.chip_accuracy(*one.validation) == max(e.validation_accuracy for e in epochs)
+    )
+    assert "--quantise-aware" in result.network.facts["command"]
+
+
+def weights(network):
+    return {key: array for node in network.nodes for key, array in node_to_plain(node)[1].items()}
