@@ -35,7 +35,8 @@ def plan(seeds: list[int]) -> list[tuple[str, float, int]]:
     rivals = [(method, d, seeds[0]) for d in (0.025, 0.056) for method in RIVALS]
     again = [(method, d, s) for s in seeds[1:] for method, d in (("grad-r", 0.025), ("grad-r", 0.056), ("dense", 1.0))]
     rest = [("grad-r", d, s) for s in seeds[1:] for d in (0.257, 0.179)]
-    return [*first, *rivals[:4], *again, *rivals[4:], *rest]
+    half = len(RIVALS)
+    return [*first, *rivals[:half], *again, *rivals[half:], *rest]
 
 
 def measure(path: Path, data: DataSet) -> dict[str, Any]:
@@ -53,6 +54,21 @@ def measure(path: Path, data: DataSet) -> dict[str, Any]:
         "cores": report.cores_used,
         "energy_per_image_j": report.energy.per_sample_j,
     }
+
+
+def table(path: Path) -> str:
+    """The results as a Markdown table, best accuracy first within a density."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows.sort(key=lambda row: (-row["density"], row["method"], row["seed"]))
+    lines = ["| rule | asked | of the weights | seed | float | engine | synapses | words | cores | energy |"]
+    lines.append("|---|---|---|---|---|---|---|---|---|---|")
+    lines += [
+        f"| {r['method']} | {r['density']:.1%} | {r['connectivity']:.2%} | {r['seed']} | {r['accuracy_float']:.2%} "
+        f"| {r['accuracy_engine']:.2%} | {r['synapses']} | {r['synapse_words']} | {r['cores']} "
+        f"| {r['energy_per_image_j'] * 1e6:.2f} µJ |"
+        for r in rows
+    ]
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -79,6 +95,7 @@ def main() -> None:
         with (arguments.out / "results.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps(row), flush=True)
+    print(table(arguments.out / "results.jsonl"))
 
 
 if __name__ == "__main__":
