@@ -1,4 +1,4 @@
-"""Leaky integrate-and-fire neurons in PyTorch, the equation of `compiler.network.LIF` with a surrogate gradient."""
+"""Leaky integrate-and-fire neurons in PyTorch, the equation of `compiler.nodes.LIF` with a surrogate gradient."""
 
 from __future__ import annotations
 

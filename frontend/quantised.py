@@ -20,7 +20,7 @@ from torch import Tensor
 from ..compiler.fixed import FixedInput, FixedNetwork, FixedPopulation
 from ..compiler.fold import fold, path
 from ..compiler.network import Network
-from ..compiler.nodes import LIF, Conv2d, Linear
+from ..compiler.nodes import LIF, AvgPool2d, Conv2d, Linear
 from ..compiler.pipeline import compile_network
 from ..compiler.scale import WEIGHT_MAX, WEIGHT_MIN
 from ..errors import UnsupportedError
@@ -29,9 +29,19 @@ from .model import SpikingNetwork
 
 
 class StraightThrough:
-    """The weights as the chip has them; call `refresh` when the scales may have moved (once per epoch, say)."""
+    """The weights as the chip has them; call `refresh` when the scales may have moved (once per epoch, say).
+
+    Raises:
+        UnsupportedError: the chip can never carry this network, or a weight would have several scales.
+    """
 
     def __init__(self, model: SpikingNetwork, chip: Chip) -> None:
+        for node in model.network.nodes:
+            if isinstance(node, AvgPool2d):
+                raise UnsupportedError(node.name, "would be folded into a layer", "train it without --quantise-aware")
+            if isinstance(node, LIF) and node.reset != "hard":
+                problem = f"has a {node.reset} reset, {chip.name} resets to 0"
+                raise UnsupportedError(node.name, problem, "train it with a hard reset")
         self.model = model
         self.chip = chip
         self.scales: dict[str, Tensor] = {}
@@ -75,10 +85,7 @@ class StraightThrough:
 def layer_scales(trained: Network, network: FixedNetwork) -> Mapping[str, NDArray[Any]]:
     """Per ``<layer>.weight``, table integers per unit of each float weight, in the shape of the weight.
 
-    Layers that the host computes, or whose population is gone, are left out.
-
-    Raises:
-        UnsupportedError: pooling is folded into a layer, so that one weight has several scales.
+    Layers that the host computes, or whose population is gone, are left out. There is no average pooling in `trained`.
     """
     folded = fold(trained)
     made = {(q.source, q.target): q for q in network.projections}
@@ -93,8 +100,7 @@ def layer_scales(trained: Network, network: FixedNetwork) -> Mapping[str, NDArra
         projection = made.get((source, target))
         if projection is None or projection.host or not isinstance(original, (Linear, Conv2d)):
             continue
-        if original.weight.shape != layer.weight.shape:
-            raise UnsupportedError(layer.name, "has a pooling folded into it", "train it without --quantise-aware")
+        assert original.weight.shape == layer.weight.shape, "no pooling is folded in"
         population = network.by_name[target]
         assert isinstance(population, FixedPopulation)
         over = 1 if node.fires == ">=" else 0

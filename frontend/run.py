@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ..compiler.nodes import LIF, Input
 from ..compiler.pipeline import compile_network
-from ..errors import SnnCompileError, UnsupportedError
+from ..errors import LimitError, NetworkError, SnnCompileError, UnsupportedError
 from ..hw_targets import chip as chips
 from ..runtime.engine import run_engine
 from .data import DataSet
@@ -97,8 +97,8 @@ class Run:
         """Every sample of the training part once, in an order drawn anew; returns the mean loss."""
         if self.straight is not None:
             with contextlib.suppress(
-                SnnCompileError
-            ):  # a network that does not spike yet: last epoch's scales, or none
+                NetworkError, LimitError
+            ):  # no spikes yet: the scales of before
                 self.straight.refresh()
         self.model.train()
         order = torch.randperm(len(self.samples), generator=self.random)

@@ -40,7 +40,7 @@ Progress = Callable[[Epoch], None]
 
 
 def train(options: TrainOptions, progress: Progress | None = None) -> TrainResult:
-    """Trains a fully connected spiking network and writes its checkpoint to `options.out`.
+    """Trains a spiking network and writes its checkpoint to `options.out`.
 
     Loss: mean squared error of the firing rate against one-hot. The epoch with the best validation accuracy is kept,
     among those that have the density; the test samples are used once, at the end. While it runs, its state is written

@@ -1,8 +1,9 @@
-"""The documentation is true: links lead somewhere, its script runs and prints what it says, no flag is missing."""
+"""The documentation is true: links lead somewhere, its scripts run, its commands and networks can be read."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 import typer
 from snn_compile import cli
+from snn_compile.compiler.nodes import LIF, Input
+from snn_compile.frontend.networks import NAMED, build
 from snn_compile.hw_targets import chip as chips
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,6 +90,61 @@ def test_the_reference_names_exactly_the_flags_that_there_are(command):
     text = (DOCS / "reference" / "commands.md").read_text()
     section = re.split(r"^## ", text.partition(f"\n## {command}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
     assert set(re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE)) == flags(command)
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """The words of every command of ours in the code of a page."""
+    text = page.read_text().replace("\\\n", " ")
+    code = "\n".join(body for _, body in BLOCK.findall(text)) + "\n".join(re.findall(r"^    .*$", text, re.MULTILINE))
+    lines = [line.strip().removeprefix("$ ") for line in code.splitlines()]
+    return [shlex.split(line) for line in lines if line.partition(" ")[0] in COMMANDS]
+
+
+def test_the_pages_have_commands():
+    assert sum(len(commands_of(page)) for page in PAGES) > 20
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_use_flags_that_there_are(page):
+    for words in commands_of(page):
+        used = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert used <= flags(words[0]), " ".join(words)
+
+
+def test_networks_in_the_pages_can_be_built(tmp_path):
+    source, neuron = Input("input", shape=(1, 28, 28), max_value=255), LIF("neuron")
+    page = DOCS / "how-to" / "train.md"
+    (file,) = (text for language, text in BLOCK.findall(page.read_text()) if language == "toml")
+    (tmp_path / "net.toml").write_text(file)
+    network = build(str(tmp_path / "net.toml"), source, neuron, steps=8)
+    assert network.votes == 10
+    assert network.shapes[network.outputs[0]] == (100,)
+    lists = [words[words.index("--network") + 1] for words in commands_of(page) if "--network" in words]
+    for text in set(lists) - set(NAMED) - {"net.toml"}:
+        built = build(text, source, neuron, steps=8, data="mnist")
+        assert built.shapes[built.outputs[0]] == (10,)
+    assert len(lists) > 2
+
+
+def test_the_rule_of_the_page_reaches_its_density():
+    torch = pytest.importorskip("torch")
+    from snn_compile.frontend.rules import Rule, Settings
+
+    blocks = BLOCK.findall((DOCS / "how-to" / "add-a-rule.md").read_text())
+    (code,) = (text for language, text in blocks if language == "python")
+    names = {"__name__": "snn_compile.frontend.rules.magnitude", "__package__": "snn_compile.frontend.rules"}
+    exec(code, names)
+    (cls,) = (v for v in names.values() if isinstance(v, type) and issubclass(v, Rule) and v is not Rule)
+    random = torch.Generator().manual_seed(0)
+    weights = [torch.randn((20, 30), generator=random), torch.randn((10, 20), generator=random)]
+    rule = cls(weights, Settings(density=0.1, steps=50))
+    for step in range(50):
+        for weight in weights:
+            weight.grad = torch.randn(weight.shape, generator=random)
+        rule.before_step(step, 0.01)
+        rule.step()
+    assert rule.settled
+    assert rule.connectivity() == pytest.approx(0.1, abs=0.005)
 
 
 @pytest.mark.parametrize("name", chips.names())

@@ -96,13 +96,17 @@ def test_layers_of_the_host_keep_their_float_weights():
     assert sorted(straight.weights()) == ["linear2.weight"]
 
 
-def test_folded_pooling_is_refused():
-    nodes = (
-        ir.Input("x", shape=(1, 4, 4), max_value=4),
-        ir.AvgPool2d("pool"),
-        ir.Conv2d("conv", weight=np.full((2, 1, 2, 2), 3.0, np.float32)),
-        ir.LIF("y"),
-    )
-    model = SpikingNetwork(Network(nodes, (("x", "pool"), ("pool", "conv"), ("conv", "y")), 4))
-    with pytest.raises(UnsupportedError, match="conv: has a pooling folded into it; train it without --quantise-aware"):
-        StraightThrough(model, chips.load("loihi2")).refresh()
+@pytest.mark.parametrize(
+    ("more", "neuron", "message"),
+    [
+        ([ir.AvgPool2d("pool")], ir.LIF("y"), "pool: would be folded into a layer; train it without --quantise-aware"),
+        ([], ir.LIF("y", reset="soft"), "y: has a soft reset, loihi2 resets to 0; train it with a hard reset"),
+    ],
+)
+def test_what_the_chip_can_never_carry_is_refused_before_the_training(more, neuron, message):
+    conv = ir.Conv2d("conv", weight=np.full((2, 1, 2, 2), 3.0, np.float32))
+    nodes = (ir.Input("x", shape=(1, 4, 4), max_value=4), *more, conv, neuron)
+    names = [node.name for node in nodes]
+    model = SpikingNetwork(Network(nodes, tuple(zip(names, names[1:], strict=False)), 4))
+    with pytest.raises(UnsupportedError, match=message):
+        StraightThrough(model, chips.load("loihi2"))
