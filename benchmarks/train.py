@@ -32,7 +32,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 STEPS, BATCH, SAMPLES = 8, 128, 60_000
-BATCHES = -(-SAMPLES // BATCH)
 
 Step = Callable[[Tensor, Tensor], None]
 

@@ -31,8 +31,6 @@ from .synapses import Synapses
 MAGIC = "snn-compile program"
 INPUT_ARRAYS: dict[str, tuple[type, int]] = {key: CORE_ARRAYS[key] for key in ("out_start", "out_core", "out_axon")}
 HOST_ARRAYS: dict[str, tuple[type, int]] = {"indptr": (np.int64, 1), "targets": (np.int32, 1), "weights": (np.int16, 1)}
-POPULATION_ARRAYS: dict[str, tuple[type, int]] = {"origin": (np.int32, 1)}
-MANIFEST_ARRAYS: dict[str, tuple[type, int]] = {"manifest": (np.uint8, 1)}
 MAX_CORES = 2**14
 
 

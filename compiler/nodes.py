@@ -45,7 +45,6 @@ class _Node:
     name: str
     arrays: ClassVar[tuple[str, ...]] = ()
     ndim: ClassVar[dict[str, tuple[int, ...]]] = {}
-    stateful: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check(isinstance(self.name, str) and self.name != "", "node", f"has the name {self.name!r}")
@@ -88,7 +87,6 @@ class Input(_Node):
     shape: Shape = ()
     max_value: int = 1
     encoding: Literal["graded", "rate", "spikes"] = "graded"
-    stateful: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -294,7 +292,6 @@ class LIF(_Node):
     reset: Literal["hard", "soft"] = "hard"
     decay_input: bool = True
     fires: Literal[">=", ">"] = ">="
-    stateful: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

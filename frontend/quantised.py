@@ -47,11 +47,14 @@ class StraightThrough:
         self.scales: dict[str, Tensor] = {}
 
     def refresh(self) -> FixedNetwork:
-        """Takes the scales of the network of now; returns it in integers.
+        """Takes the scales of the network of now; returns it in integers. Where that fails, no scales are left.
+
+        So the scales follow from the weights alone, and a resumed run needs no memory of them.
 
         Raises:
             SnnCompileError: the network of now cannot be compiled.
         """
+        self.scales = {}
         trained = self.model.to_network()
         network = compile_network(trained, self.chip).network
         self.scales = {name: torch.tensor(q, dtype=torch.float32) for name, q in layer_scales(trained, network).items()}

@@ -96,7 +96,7 @@ class Run:
     def one_pass(self) -> float:
         """Every sample of the training part once, in an order drawn anew; returns the mean loss."""
         if self.straight is not None:
-            with contextlib.suppress(NetworkError, LimitError):  # no spikes yet: the scales of before
+            with contextlib.suppress(NetworkError, LimitError):  # no spikes yet: float weights
                 self.straight.refresh()
         self.model.train()
         order = torch.randperm(len(self.samples), generator=self.random)

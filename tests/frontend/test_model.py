@@ -14,7 +14,7 @@ torch.set_num_threads(1)
 
 
 def reference(node, currents):
-    """The equation of `compiler.network.LIF`, one neuron, in Python floats."""
+    """The equation of `compiler.nodes.LIF`, one neuron, in Python floats."""
     v, spikes = 0.0, []
     for x in currents:
         v = v + (x - v) / node.tau if node.decay_input else v * (1 - 1 / node.tau) + x

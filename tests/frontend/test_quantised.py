@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 from snn_compile.compiler import nodes as ir  # noqa: E402
 from snn_compile.compiler.network import Network  # noqa: E402
 from snn_compile.compiler.scale import to_weights  # noqa: E402
-from snn_compile.errors import UnsupportedError  # noqa: E402
+from snn_compile.errors import NetworkError, UnsupportedError  # noqa: E402
 from snn_compile.frontend.model import SpikingNetwork, fully_connected  # noqa: E402
 from snn_compile.frontend.parallel import backward, gradient_pool  # noqa: E402
 from snn_compile.frontend.quantised import StraightThrough  # noqa: E402
@@ -110,3 +110,16 @@ def test_what_the_chip_can_never_carry_is_refused_before_the_training(more, neur
     model = SpikingNetwork(Network(nodes, tuple(zip(names, names[1:], strict=False)), 4))
     with pytest.raises(UnsupportedError, match=message):
         StraightThrough(model, chips.load("loihi2"))
+
+
+def test_a_network_that_cannot_be_compiled_leaves_no_old_scales():
+    model = lively()
+    straight = StraightThrough(model, chips.load("loihi2"))
+    straight.refresh()
+    assert straight.scales
+    with torch.no_grad():
+        for weight in model.pruned_weights():
+            weight.zero_()
+    with pytest.raises(NetworkError, match="can fire and is heard"):
+        straight.refresh()
+    assert straight.scales == {} and straight.weights() == {}

@@ -30,11 +30,11 @@ def interrupted(options, after):
     return epochs, caught.value
 
 
-@pytest.mark.parametrize("method", RULES)
-def test_three_epochs_and_three_more_are_six(method, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("method", "aware"), [*((method, False) for method in RULES), ("grad-r", True)])
+def test_three_epochs_and_three_more_are_six(method, aware, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     straight = []
-    options = TrainOptions(**QUICK, method=method, out="model.pt")
+    options = TrainOptions(**QUICK, method=method, quantise_aware=aware, out="model.pt")
     trainer.train(options, straight.append)
     wanted = (tmp_path / "model.pt").read_bytes()
     (tmp_path / "model.pt").unlink()
