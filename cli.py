@@ -69,7 +69,15 @@ class Encoding(str, Enum):
     rate = "rate"
 
 
+class Count(str, Enum):
+    """What the density of a training run is a share of."""
+
+    weights = "weights"
+    synapses = "synapses"
+
+
 METHOD, RESET, ENCODING = Method(TrainOptions.method), Reset(TrainOptions.reset), Encoding(TrainOptions.encoding)
+COUNT = Count(TrainOptions.count)
 HIDDEN = ",".join(map(str, TrainOptions.hidden))
 
 
@@ -141,7 +149,9 @@ def _typed(name: str) -> str:
 def _train(
     data: Annotated[str, typer.Option(help="Data set: digits, mnist, fashion-mnist, cifar10.")] = TrainOptions.data,
     method: Annotated[Method, typer.Option(help="How connections are pruned.")] = METHOD,
-    density: Annotated[float, typer.Option(help="Share of the weights that shall survive.")] = TrainOptions.density,
+    density: Annotated[
+        float, typer.Option(help="Share of the weights or synapses that shall survive.")
+    ] = TrainOptions.density,
     epochs: Annotated[int, typer.Option(help="Passes over the training samples.")] = TrainOptions.epochs,
     seed: Annotated[int, typer.Option(help="Decides weights, order and split.")] = TrainOptions.seed,
     out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = TrainOptions.out,
@@ -156,6 +166,9 @@ def _train(
     alpha: Annotated[
         float | None, typer.Option(help="Strength of Grad R's prior, as published; the density counts if absent.")
     ] = None,
+    count: Annotated[Count, typer.Option(help="What the density is a share of.")] = COUNT,
+    fit: Annotated[str | None, typer.Option(help="Train until the network fits --cores of this chip.")] = None,
+    cores: Annotated[int | None, typer.Option(help="Cores of the chip of --fit.")] = None,
     validation: Annotated[
         float, typer.Option(help="Share of the training samples for validation.")
     ] = TrainOptions.validation,
@@ -176,8 +189,8 @@ def _train(
     options = TrainOptions(
         data=data, method=method.value, density=density, epochs=epochs, seed=seed, out=out, hidden=sizes, steps=steps,
         tau=tau, threshold=threshold, reset=reset.value, encoding=encoding.value, batch=batch, lr=lr, alpha=alpha,
-        validation=validation, network=network, quantise_aware=quantise_aware, augment=augment, data_dir=data_dir,
-        resume=resume, log=log,
+        count=count.value, fit=fit, cores=cores, validation=validation, network=network,
+        quantise_aware=quantise_aware, augment=augment, data_dir=data_dir, resume=resume, log=log,
     )  # fmt: skip
     check_writable(out)
     try:
@@ -194,7 +207,10 @@ def _train(
         print(f"note: {dataset.note}", file=sys.stderr)
     with training_bar(epochs) as progress:
         result = run_training(options, progress)
-    print(f"wrote {result.out}: {result.connectivity:.2%} of the weights, best epoch {result.best_epoch}")
+    share = f"{result.connectivity:.2%} of the weights"
+    if round(result.synapse_connectivity, 4) != round(result.connectivity, 4):
+        share += f", {result.synapse_connectivity:.2%} of the synapses"
+    print(f"wrote {result.out}: {share}, best epoch {result.best_epoch}")
     print(f"test accuracy  {result.test_accuracy:.2%} in PyTorch's float")
     _print_chip_accuracy(result.network, dataset)
 

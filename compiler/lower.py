@@ -72,20 +72,42 @@ def _inside(layer: Conv2d, axis: int, tap: int, size: int, count: int) -> tuple[
     return rows, place[rows]
 
 
+def tap_prices(layer: Linear | Conv2d, shape: Shape, price: FloatArray | None = None) -> FloatArray:
+    """What each weight of a layer costs in unrolled synapses, or at a price per synapse of its source.
+
+    Args:
+        shape: of the input.
+        price: of this shape; None: 1.
+
+    Returns:
+        An array that broadcasts to the shape of the weight.
+
+    >>> tap_prices(Conv2d("c", weight=np.ones((8, 4, 3, 3)), padding=(1, 1)), (4, 32, 32))[0, 0].astype(int).tolist()
+    [[961, 992, 961], [992, 1024, 992], [961, 992, 961]]
+    """
+    price = np.ones(shape) if price is None else price.reshape(shape)
+    if isinstance(layer, Linear):
+        return price.reshape(1, -1)
+    out, inside, kernel_rows, kernel_columns = layer.weight.shape
+    _, height, width = shape
+    _, rows, columns = layer.output_shape(shape)
+    sums = np.empty((shape[0], kernel_rows, kernel_columns))
+    for ky, kx in np.ndindex(kernel_rows, kernel_columns):
+        (_, y), (_, x) = _inside(layer, 0, ky, height, rows), _inside(layer, 1, kx, width, columns)
+        sums[:, ky, kx] = price[:, y[:, None], x].sum(axis=(1, 2))
+    group = np.arange(out) // (out // layer.groups)
+    channels: FloatArray = group[:, None] * inside + np.arange(inside)
+    return sums[channels]
+
+
 def possible_synapses(layer: Linear | Conv2d, shape: Shape) -> int:
     """Unrolled synapses of a layer without pruning, for an input of `shape`.
 
     >>> possible_synapses(Conv2d("c", weight=np.ones((8, 4, 3, 3)), padding=(1, 1)), (4, 32, 32))
     282752
     """
-    if isinstance(layer, Linear):
-        return int(layer.weight.size)
-    result = layer.output_shape(shape)
-    reached = [
-        sum(len(_inside(layer, axis, tap, shape[1 + axis], result[1 + axis])[0]) for tap in range(kernel))
-        for axis, kernel in enumerate(layer.weight.shape[2:])
-    ]
-    return int(layer.weight.shape[0] * layer.weight.shape[1] * reached[0] * reached[1])
+    prices = tap_prices(layer, shape)
+    return int(prices.sum()) * (layer.weight.size // prices.size)
 
 
 def unroll(layer: Linear | Conv2d, shape: Shape) -> Synapses:

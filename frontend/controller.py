@@ -4,9 +4,7 @@ The wanted share of the weights falls geometrically from 1 to the density p over
 
     wanted(t) = p ^ min(1, t / (SHARE * steps))
 
-and a threshold delta is chosen over all tensors together, so that just the wanted number lies above it::
-
-    delta = the (k + 1)-th largest value,   k = wanted(t) * number of weights
+and a threshold delta is chosen over all tensors together, so that just as many lie above it (`bill`).
 
 This is ours. The published rules have a constant strength instead, and what density comes out depends on the number
 of steps, the learning rate and the data.
@@ -14,18 +12,12 @@ of steps, the learning rate and the data.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
-import torch
-from torch import Tensor
-
 SHARE = 0.6
 """Part of the run in which the wanted connectivity falls."""
 
 LONGEST_INTERVAL = 10
-"""Steps between two control points, at most: finding delta costs about as much as a step of the optimiser, and a delta
-that changes in every step lets the weakest connections come and go, which costs accuracy."""
+"""Steps between two control points, at most: a delta that changes in every step lets the weakest connections come and
+go, which costs accuracy."""
 
 
 def wanted(density: float, step: int, steps: int) -> float:
@@ -49,15 +41,3 @@ def interval(steps: int) -> int:
 def is_control_point(done: int, steps: int) -> bool:
     """Whether a threshold is chosen after `done` steps; always after the last one."""
     return done % interval(steps) == 0 or done >= steps
-
-
-def level(tensors: Sequence[Tensor], survivors: int) -> float:
-    """The delta above which `survivors` values lie (fewer, where values are equal); -inf for all of them.
-
-    >>> level([torch.tensor([1.0, 4.0]), torch.tensor([3.0, 2.0])], 2)
-    2.0
-    """
-    values = torch.cat([tensor.flatten() for tensor in tensors])
-    if survivors >= len(values):
-        return -math.inf
-    return float(values.topk(survivors + 1, sorted=False).values.min())

@@ -24,10 +24,12 @@ class Epoch:
         loss: mean over the epoch's training samples.
         validation_accuracy: share of the validation samples, with the weights of now.
         connectivity: connections / weights, over all pruned tensors together.
-        on_target: whether the density that was asked for is reached, so that this epoch may be kept.
+        synapse_connectivity: the same for the unrolled synapses that they become.
+        on_target: whether what was asked for is reached, so that this epoch may be kept.
         densities: connections / weights per layer.
         pruned, regrown: connections that are gone, and new ones, since the epoch before.
         lr: learning rate of the last step.
+        cores: that the network would take of the chip which it is trained to fit, such as 1.25 for two; None: of none.
     """
 
     number: int
@@ -35,25 +37,29 @@ class Epoch:
     loss: float
     validation_accuracy: float
     connectivity: float
+    synapse_connectivity: float
     on_target: bool
     densities: Mapping[str, float] = field(default_factory=dict)
     pruned: int = 0
     regrown: int = 0
     lr: float = 0.0
+    cores: float | None = None
 
     def scalars(self) -> dict[str, float]:
         """The curves of TensorBoard by name.
 
-        >>> epoch = Epoch(1, 2, 0.5, 0.9, 0.1, True, {"linear1": 0.1})
+        >>> epoch = Epoch(1, 2, 0.5, 0.9, 0.1, 0.1, True, {"linear1": 0.1})
         >>> sorted(epoch.scalars())[:4]
-        ['accuracy/validation', 'connections/pruned', 'connections/regrown', 'density/all']
+        ['accuracy/validation', 'connections/pruned', 'connections/regrown', 'density/linear1']
         """
         layers = {f"density/{name}": share for name, share in self.densities.items()}
         return {
             "loss/train": self.loss,
             "accuracy/validation": self.validation_accuracy,
-            "density/all": self.connectivity,
+            "density/weights": self.connectivity,
+            "density/synapses": self.synapse_connectivity,
             **layers,
+            **({} if self.cores is None else {"cores": self.cores}),
             "connections/pruned": self.pruned,
             "connections/regrown": self.regrown,
             "lr": self.lr,

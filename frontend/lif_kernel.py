@@ -23,7 +23,7 @@ ONE = np.float32(1.0)
 ZERO = np.float32(0.0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def lif_forward(
     x: Any, spikes: Any, slope: Any, tau: Any, threshold: Any, decay_input: bool, strict: bool, hard: bool
 ) -> None:
@@ -46,7 +46,7 @@ def lif_forward(
             slope_row[i] = ONE / (ONE + y * y)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def lif_backward(grad: Any, spikes: Any, slope: Any, grad_x: Any, tau: Any, decay_input: bool, hard: bool) -> None:
     """Fills `grad_x` (T, n), or its sum over the steps (1, n), with dL/dx from `grad` = dL/ds (T, n)."""
     steps, size = spikes.shape

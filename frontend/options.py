@@ -10,7 +10,12 @@ from typing import Literal
 from ..errors import UnsupportedError
 
 METHODS = ("grad-r", "deep-r", "stds", "rigl", "set", "dense")
-CHOICES = {"method": METHODS, "reset": ("hard", "soft"), "encoding": ("graded", "rate")}
+CHOICES = {
+    "method": METHODS,
+    "reset": ("hard", "soft"),
+    "encoding": ("graded", "rate"),
+    "count": ("weights", "synapses"),
+}
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,9 @@ class TrainOptions:
         data: name of a data set (`data.load`).
         method: the pruning rule (`rules`); ``dense`` is plain Adam.
         density: share of the weights that shall survive (not for ``dense``).
+        count: what the density is a share of: ``weights``, or the ``synapses`` that they become on the chip.
+        fit: a chip whose bill decides the density (``grad-r`` only); None: `density` does.
+        cores: of that chip, that the network may take.
         epochs, seed, batch, lr: as everywhere; the learning rate falls to 0 along a cosine.
         hidden: sizes of the hidden spiking layers, where there is no `network`.
         network: a name, a list of layers or a TOML file (`networks`); None: fully connected, as `hidden` says.
@@ -59,6 +67,9 @@ class TrainOptions:
     batch: int = 64
     lr: float = 1e-2
     alpha: float | None = None
+    count: Literal["weights", "synapses"] = "weights"
+    fit: str | None = None
+    cores: int | None = None
     validation: float = 0.1
     data_dir: Path | None = None
     augment: bool = False
@@ -78,6 +89,14 @@ class TrainOptions:
         self._check("alpha", self.alpha is None or 0 <= self.alpha < float("inf"), "choose 0 or more")
         alone = self.alpha is None or self.method == "grad-r"
         self._check("alpha", alone, "leave it out, or use --method grad-r, whose prior it is")
+        by_level = self.method in ("grad-r", "stds") or self.count == "weights"
+        self._check("count", by_level, "leave it out, or use --method grad-r or stds")
+        self._check("fit", self.fit is None or self.method == "grad-r", "leave it out, or use --method grad-r")
+        self._check("fit", self.fit is None or self.alpha is None, "leave out --alpha")
+        self._check("fit", self.fit is None or self.count == "weights", "leave out --count: the chip's bill counts")
+        self._check("fit", self.fit is None or self.cores is not None, "say with --cores how many it may take")
+        self._check("cores", self.cores is None or self.fit is not None, "say with --fit of which chip")
+        self._check("cores", self.cores is None or self.cores >= 1, "choose 1 or more")
         for key in ("epochs", "steps", "batch"):
             self._check(key, getattr(self, key) >= 1, "choose 1 or more")
         self._check("seed", 0 <= self.seed < 2**63, "choose 0 or more")
@@ -105,7 +124,7 @@ class TrainOptions:
                 continue
             elif isinstance(value, bool):
                 words += [f"--{flag}"] if value else []
-            elif spec.name == "density" and self.method == "dense":
+            elif spec.name == "density" and (self.method == "dense" or self.fit is not None):
                 continue
             elif spec.name in always or value != spec.default:
                 words += [f"--{flag}", text]

@@ -58,6 +58,6 @@ def backward(model: SpikingNetwork, samples: Tensor, wanted: Tensor, pool: Threa
     for position, parameter in enumerate(parameters):
         gradient = results[0][1][position]
         for _, more in results[1:]:
-            gradient = gradient + more[position]
+            gradient.add_(more[position])
         parameter.grad = gradient
     return torch.stack([loss for loss, _ in results]).sum()

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 def describe(epoch: Epoch) -> str:
     """One line about an epoch."""
     share = f", {epoch.connectivity:.1%} of the weights"
+    if round(epoch.synapse_connectivity, 3) != round(epoch.connectivity, 3):
+        share += f", {epoch.synapse_connectivity:.1%} of the synapses"
+    if epoch.cores is not None:
+        share += f", {epoch.cores:.2f} cores"
     return f"epoch {epoch.number}: loss {epoch.loss:.4f}, validation {epoch.validation_accuracy:.1%}{share}"
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..compiler.network import Network
 from ..compiler.nodes import LIF, Input
 from ..compiler.pipeline import compile_network
 from ..errors import LimitError, NetworkError, SnnCompileError, UnsupportedError
@@ -20,12 +21,17 @@ from ..hw_targets import chip as chips
 from ..runtime.engine import run_engine
 from .data import DataSet
 from .epoch import Epoch
+from .fit import Fit, weight_costs
 from .model import SpikingNetwork, fully_connected
 from .networks import build
 from .options import TrainOptions
 from .parallel import backward
 from .quantised import StraightThrough
-from .rules import RULES, Rule, Settings
+from .rules import RULES, Rule, Settings, connectivity
+
+CALIBRATION_SAMPLES = 64
+RATE_SAMPLES = 5000
+"""Training samples over which firing rates are measured, at most."""
 
 TARGET = "loihi2"
 """The chip whose integers `TrainOptions.quantise_aware` trains for."""
@@ -87,8 +93,23 @@ class Run:
         self.best: tuple[float, float] | None = None
         self.best_epoch = 0
         self.best_weights: dict[str, Tensor] = {}
-        settings = Settings(density=options.density, steps=self.total, alpha=options.alpha, seed=options.seed)
+        self.rates_over = torch.from_numpy(data.train_samples[:RATE_SAMPLES])
+        self.calibration = data.train_samples[:CALIBRATION_SAMPLES]
+        self.synapses = weight_costs(self.model.network)
+        by_synapses = options.count == "synapses" or options.fit is not None
+        settings = Settings(
+            density=options.density,
+            steps=self.total,
+            alpha=options.alpha,
+            seed=options.seed,
+            costs=self.synapses if by_synapses else None,
+        )
         self.rule: Rule = RULES[options.method](self.model.pruned_weights(), settings)
+        self.fit: Fit | None = None
+        if options.fit is not None and options.cores is not None:
+            self.fit = Fit(chips.load(options.fit), options.cores)
+            self.fit.guess(self.rule.bill)
+        self.rule.pool = pool
         others = self.model.other_parameters()
         self.rest = torch.optim.Adam(others, options.lr) if others else None
         self.straight = StraightThrough(self.model, chips.load(TARGET)) if options.quantise_aware else None
@@ -121,11 +142,37 @@ class Run:
         self.done += 1
         valid = self.accuracy(*self.validation)
         on_target = self.rule.settled
+        if self.fit is not None:
+            self.fit.update(self.network(), self.rule)
+            on_target = self.fit.fits
         if on_target:
             self._keep_best((valid, -loss))
         layers = dict(zip(self._layers(), self.rule.densities(), strict=True))
-        share, (pruned, regrown) = self.rule.connectivity(), self.rule.changes()
-        return Epoch(self.done, self.options.epochs, loss, valid, share, on_target, layers, pruned, regrown, self.lr)
+        pruned, regrown = self.rule.changes()
+        return Epoch(
+            number=self.done,
+            epochs=self.options.epochs,
+            loss=loss,
+            validation_accuracy=valid,
+            connectivity=self.rule.connectivity(),
+            synapse_connectivity=self.shares()[1],
+            on_target=on_target,
+            densities=layers,
+            pruned=pruned,
+            regrown=regrown,
+            lr=self.lr,
+            cores=None if self.fit is None or self.fit.latest is None else self.fit.latest.filled,
+        )
+
+    def network(self, facts: Mapping[str, Any] | None = None) -> Network:
+        """The network with the weights of now, firing rates, and samples to calibrate with."""
+        return self.model.to_network(self.model.rates(self.rates_over), self.calibration, facts)
+
+    def shares(self) -> tuple[float, float]:
+        """Weights other than 0 / weights, and the unrolled synapses that they become / those of all weights."""
+        masks = [weight.detach() != 0 for weight in self.model.pruned_weights()]
+        alive = sum(int((mask * c).sum()) for mask, c in zip(masks, self.synapses, strict=True))
+        return connectivity(masks), alive / sum(int(c.sum()) for c in self.synapses)
 
     def _step(self, index: Tensor) -> Tensor:
         """One step of all optimisers on the samples of `index`; returns the mean loss over them."""

@@ -18,10 +18,7 @@ from .epoch import Epoch, Log
 from .options import TrainOptions
 from .parallel import gradient_pool
 from .resume import Keeper, read_resume, resume_path
-from .rules import connectivity
 from .run import Run, accuracy
-
-CALIBRATION_SAMPLES = 64
 
 
 @dataclass(frozen=True)
@@ -32,6 +29,7 @@ class TrainResult:
     test_accuracy: float
     validation_accuracy: float
     connectivity: float
+    synapse_connectivity: float
     best_epoch: int
     out: Path
 
@@ -91,26 +89,38 @@ def _finish(run: Run, data: DataSet) -> TrainResult:
     """Measures the kept weights and writes the checkpoint."""
     options, model = run.options, run.model
     if run.best is None:
-        share = run.rule.connectivity()
-        problem = f"is {options.density}, {share:.4f} of the weights survive after {options.epochs} epochs"
-        way_out = "train for more epochs or ask for another share"
-        raise UnsupportedError("--density", problem, way_out, value=share, limit=options.density)
+        raise _off_target(run)
     model.load_state_dict(run.best_weights)
     samples, labels = torch.from_numpy(data.test_samples), torch.from_numpy(data.test_labels)
     test = accuracy(model, samples, labels)
-    share = connectivity(weight.detach() for weight in model.pruned_weights())
+    share, synapses = run.shares()
     facts: dict[str, Any] = {
         "data": options.data,
         "method": options.method,
-        "density": None if options.method == "dense" else options.density,
+        "density": None if options.method == "dense" or options.fit else options.density,
         "epochs": options.epochs,
         "seed": options.seed,
         "test_accuracy": test,
         "test_samples": len(data.test_samples),
         "connectivity": share,
+        "synapse_connectivity": synapses,
         "command": options.command,
     }
-    rates = model.rates(torch.from_numpy(data.train_samples))
-    network = model.to_network(rates, data.train_samples[:CALIBRATION_SAMPLES], facts)
+    network = run.network(facts)
     write_checkpoint(network, options.out)
-    return TrainResult(network, test, run.best[0], share, run.best_epoch, options.out)
+    return TrainResult(network, test, run.best[0], share, synapses, run.best_epoch, options.out)
+
+
+def _off_target(run: Run) -> UnsupportedError:
+    """No epoch had what was asked for."""
+    options, fit = run.options, run.fit
+    if fit is not None:
+        taken = "cannot be compiled for it" if fit.latest is None else f"takes {fit.latest.cores}"
+        problem = f"is {options.cores} of {options.fit}, the network {taken} after {options.epochs} epochs"
+        way_out = "train for more epochs, allow more cores or take a smaller network"
+        return UnsupportedError("--cores", problem, way_out, limit=options.cores)
+    share, synapses = run.shares()
+    which, what = (synapses, "synapses") if options.count == "synapses" else (share, "weights")
+    problem = f"is {options.density}, {which:.4f} of the {what} survive after {options.epochs} epochs"
+    way_out = "train for more epochs or ask for another share"
+    return UnsupportedError("--density", problem, way_out, value=which, limit=options.density)

@@ -46,7 +46,7 @@ class DeepR(Rule):
     state: ClassVar[tuple[str, ...]] = ("masks", "theta", "sign")
 
     def start(self) -> None:
-        self.masks = random_masks(self.weights, self.survivors, self.random)
+        self.masks = random_masks(self.weights, self.bill.budget, self.random)
         self.theta, self.sign = [], []
         for weight, mask in zip(self.weights, self.masks, strict=True):
             w0 = weight.detach()

@@ -50,7 +50,7 @@ class DropAndGrow(Rule):
     state: ClassVar[tuple[str, ...]] = ("masks",)
 
     def start(self) -> None:
-        self.masks = random_masks(self.weights, self.survivors, self.random)
+        self.masks = random_masks(self.weights, self.bill.budget, self.random)
         for weight, mask in zip(self.weights, self.masks, strict=True):
             weight.mul_(mask)
         self.interval = max(5, min(100, self.settings.steps // 50))

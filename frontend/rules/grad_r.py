@@ -24,11 +24,13 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..controller import is_control_point, level, wanted
-from .rule import Rule
+from ..controller import is_control_point, wanted
+from ..step_kernel import grad_r_step, in_halves
+from .rule import Rule, flat, fused
 
 REVIVED = 1e-12
 """theta of a connection that is given back."""
@@ -70,32 +72,39 @@ class GradR(Rule):
         return self.settings.alpha is not None or super().settled
 
     def move(self, index: int, gradient: Tensor) -> None:
-        alpha, theta = self.settings.alpha or 0.0, self.theta[index]
-        change = self.direction(index, gradient).mul_(self.sign[index])
-        if alpha != 0:
-            pull = torch.sign(theta - prior_centre(alpha, self.settings.density))
-            change.add_(pull, alpha=alpha / (1 - self.settings.betas[0] ** self.count))
+        theta, sign, worth = self.theta[index], self.sign[index], self.bill.worths[index]
+        if self.settings.alpha is None and fused(theta):
+            tensors = (gradient, self.first[index], self.second[index], theta, sign, self.weights[index], worth)
+            constants = (*self.constants(), np.float32(self.lr), np.float32(self.delta))
+            in_halves(grad_r_step, [flat(tensor) for tensor in tensors], constants, self.pool)
+            return
+        change = self.direction(index, gradient).mul_(sign)
+        if self.settings.alpha:
+            price = self.settings.alpha / worth
+            pull = torch.sign(theta - prior_centre(self.settings.alpha, self.settings.density) * worth)
+            change.add_(pull.mul_(price), alpha=1 / (1 - self.settings.betas[0] ** self.count))
         theta.sub_(change, alpha=self.lr)
+        self._write(index)
 
     def after_step(self) -> None:
         done = self.at + 1
         if self.settings.alpha is None and is_control_point(done, self.settings.steps):
             self._control(done)
-        self._write()
+            for index in range(len(self.weights)):
+                self._write(index)
 
-    def _write(self) -> None:
-        for weight, theta, sign in zip(self.weights, self.theta, self.sign, strict=True):
-            torch.mul(sign, torch.threshold(theta, self.delta, 0.0), out=weight)
+    def _write(self, index: int) -> None:
+        alive = self.theta[index] * self.bill.worths[index] > self.delta
+        torch.mul(self.sign[index], torch.where(alive, self.theta[index], 0.0), out=self.weights[index])
 
     def _control(self, done: int) -> None:
-        """Chooses delta for the connectivity that is wanted after `done` steps."""
-        share = wanted(self.settings.density, done, self.settings.steps)
-        survivors = max(self.survivors, round(share * self.size))
-        lowest = level(self.theta, survivors)
+        """Chooses delta for what is allowed after `done` steps."""
+        share = wanted(self.bill.density, done, self.settings.steps)
+        lowest = self.bill.level(self.theta, self.bill.within(share))
         self.delta = max(0.0, lowest)
-        if lowest < 0 and share == self.settings.density:
-            for theta in self.theta:
-                theta.masked_fill_((theta > lowest) & (theta <= 0), REVIVED)
+        if lowest < 0 and share == self.bill.density:
+            for theta, worth in zip(self.theta, self.bill.worths, strict=True):
+                theta.masked_fill_((theta * worth > lowest) & (theta <= 0), REVIVED)
 
 
 def _signs(w0: Tensor) -> Tensor:

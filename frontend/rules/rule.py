@@ -16,19 +16,20 @@ from __future__ import annotations
 
 import abc
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..bill import Bill
+from ..step_kernel import adam_direction, in_halves
+
 TOLERANCE = 0.05
-"""How far, relative to it, a connectivity may be from the density that was asked for."""
-
-
-TINY = 1e-36
-"""Added under the root: it is below the resolution of eps, and the root of an exact 0 is eight times as slow."""
+"""How far, relative to it, the costs of all connections may be from the budget."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,11 @@ class Settings:
     """What a rule is told at the start.
 
     Attributes:
-        density: share of the weights that shall be connections at the end, above 0 and up to 1.
+        density: share of the weights (of their costs) that shall be connections at the end, above 0 and up to 1.
         steps: steps of the whole run, 1 or more.
         alpha: strength of the prior (``grad-r`` as published); None: `density` is what counts.
         seed: decides the rule's own random draws.
+        costs: what each weight counts as, int32 tensors of their shapes (`bill`); None: 1.
         betas, eps: as in Adam.
     """
 
@@ -47,6 +49,7 @@ class Settings:
     steps: int = 1
     alpha: float | None = None
     seed: int = 0
+    costs: Sequence[Tensor] | None = None
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
 
@@ -71,6 +74,10 @@ class Rule(abc.ABC):
 
     `state` names the attributes that `state_dict` holds besides those of this class: numbers, tensors and lists of
     tensors. The weights themselves belong to the model's state dict.
+
+    Attributes:
+        bill: what weights cost, and the budget of all connections together.
+        pool: threads that may help; None: there are none.
     """
 
     state: ClassVar[tuple[str, ...]] = ()
@@ -80,9 +87,8 @@ class Rule(abc.ABC):
         self.weights = list(weights)
         self.settings = settings
         self.random = torch.Generator().manual_seed(settings.seed)
-        self.size = sum(weight.numel() for weight in self.weights)
-        self.survivors = max(1, round(settings.density * self.size))
-        """How many connections the density means."""
+        self.pool: ThreadPoolExecutor | None = None
+        self.bill = Bill(self.weights, settings.costs, settings.density)
         self.at, self.lr, self.count = 0, 0.0, 0
         self.first = [torch.zeros_like(weight, requires_grad=False) for weight in self.weights]
         self.second = [torch.zeros_like(weight, requires_grad=False) for weight in self.weights]
@@ -124,22 +130,31 @@ class Rule(abc.ABC):
 
     def direction(self, index: int, gradient: Tensor) -> Tensor:
         """Adam's direction (see above); the moments take `gradient` in."""
-        beta1, beta2 = self.settings.betas
-        m, v = self.first[index], self.second[index]
+        m, v, (beta1, beta2) = self.first[index], self.second[index], self.settings.betas
+        if fused(m):
+            out = torch.empty_like(m)
+            in_halves(adam_direction, [flat(t) for t in (gradient, m, v, out)], self.constants(), self.pool)
+            return out
         m.lerp_(gradient, 1 - beta1)
         v.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        denominator = (v / (1 - beta2**self.count)).add_(TINY).sqrt_().add_(self.settings.eps)
+        denominator = (v / (1 - beta2**self.count)).sqrt_().add_(self.settings.eps)
         return torch.div(m, denominator, out=denominator).div_(1 - beta1**self.count)
+
+    def constants(self) -> tuple[np.float32, ...]:
+        """beta1, beta2, 1 - beta1^t, 1 - beta2^t and eps, for `step_kernel`."""
+        beta1, beta2 = self.settings.betas
+        numbers = (beta1, beta2, 1 - beta1**self.count, 1 - beta2**self.count, self.settings.eps)
+        return tuple(np.float32(number) for number in numbers)
 
     @property
     def settled(self) -> bool:
         """Whether the density that was asked for is reached, so that the weights of now may be kept."""
-        active = sum(int(mask.sum()) for mask in self.active())
-        return abs(active - self.survivors) <= TOLERANCE * self.survivors
+        return abs(self.bill.paid(self.active()) - self.bill.budget) <= TOLERANCE * self.bill.budget
 
     def connectivity(self) -> float:
         """Connections / weights, over all tensors together."""
-        return sum(int(mask.sum()) for mask in self.active()) / max(1, self.size)
+        masks = self.active()
+        return sum(int(mask.sum()) for mask in masks) / max(1, sum(mask.numel() for mask in masks))
 
     def densities(self) -> list[float]:
         """Connections / weights of each tensor."""
@@ -155,7 +170,8 @@ class Rule(abc.ABC):
     def state_dict(self) -> dict[str, Any]:
         """A copy of all that the next steps depend on, besides the weights: plain numbers and tensors."""
         state = {name: copy.deepcopy(getattr(self, name)) for name in (*self._own, *self.state)}
-        return {**state, "random": self.random.get_state()}
+        bill = {"costs": copy.deepcopy(self.bill.costs), "density": self.bill.density}
+        return {**state, **bill, "random": self.random.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes over what `state_dict` gave.
@@ -168,7 +184,22 @@ class Rule(abc.ABC):
             if _layout(mine) != _layout(given):
                 raise ValueError(f"{name}: is not of the kind and size that this rule has")
             setattr(self, name, copy.deepcopy(given))
+        if _layout(state["costs"]) != _layout(self.bill.costs):
+            raise ValueError("costs: are not those of this rule's weights")
+        self.bill.aim(float(state["density"]))
+        self.bill.charge(copy.deepcopy(state["costs"]))
         self.random.set_state(state["random"])
+
+
+def fused(tensor: Tensor) -> bool:
+    """Whether the kernels of `step_kernel` can take it."""
+    return tensor.device.type == "cpu" and tensor.dtype == torch.float32
+
+
+def flat(tensor: Tensor) -> Any:
+    """(n,) NumPy array on the memory of a contiguous tensor (else on a copy); PyTorch is told that it may change."""
+    torch.autograd.graph.increment_version(tensor)  # type: ignore[no-untyped-call]
+    return tensor.detach().contiguous().view(-1).numpy()
 
 
 def _layout(value: Any) -> Any:

@@ -21,7 +21,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..controller import SHARE, is_control_point, level
+from ..controller import SHARE, is_control_point
 from .rule import Rule
 
 
@@ -59,7 +59,8 @@ class Stds(Rule):
     def after_step(self) -> None:
         done, steps = self.at + 1, self.settings.steps
         if is_control_point(done, steps):
-            highest = level([v.abs() for v in self.latent], self.survivors)
+            highest = self.bill.level([v.abs() for v in self.latent], self.bill.budget)
             self.d = max(0.0, highest) * course(min(1.0, done / (SHARE * steps)))
-        for weight, v in zip(self.weights, self.latent, strict=True):
-            torch.sub(v, v.clamp(-self.d, self.d), out=weight)
+        for weight, v, worth in zip(self.weights, self.latent, self.bill.worths, strict=True):
+            limit = (self.d / worth).expand(v.shape)
+            torch.sub(v, v.clamp(-limit, limit), out=weight)

@@ -13,16 +13,6 @@ def test_the_wanted_share_falls_geometrically_and_stays():
     assert controller.wanted(0.05, 1, 1) == pytest.approx(0.05)
 
 
-def test_a_level_leaves_the_number_over_all_tensors():
-    random = torch.Generator().manual_seed(0)
-    tensors = [torch.randn(7, 5, generator=random), torch.randn(11, generator=random)]
-    for survivors in (0, 1, 20, 45):
-        level = controller.level(tensors, survivors)
-        assert sum(int((tensor > level).sum()) for tensor in tensors) == survivors
-    assert controller.level(tensors, 46) == -math.inf
-    assert controller.level([torch.ones(4)], 2) == 1.0
-
-
 def test_the_last_step_is_a_control_point():
     assert [done for done in range(1, 451) if controller.is_control_point(done, 450)][-2:] == [448, 450]
     assert controller.is_control_point(1, 1)

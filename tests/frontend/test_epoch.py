@@ -10,7 +10,7 @@ from snn_compile.frontend import trainer  # noqa: E402
 from snn_compile.frontend.epoch import Epoch, Log  # noqa: E402
 from snn_compile.frontend.options import TrainOptions  # noqa: E402
 
-EPOCH = Epoch(3, 5, 0.25, 0.5, 0.125, True, {"linear1": 0.125}, pruned=7, regrown=2, lr=0.5)
+EPOCH = Epoch(3, 5, 0.25, 0.5, 0.125, 0.25, True, {"linear1": 0.125}, pruned=7, regrown=2, lr=0.5)
 
 
 def read(folder):
@@ -28,7 +28,8 @@ def test_a_run_leaves_curves_and_its_settings(tmp_path):
     trainer.train(options, epochs.append)
     curves = read(options.log)
     assert set(curves) == {
-        *("loss/train", "accuracy/validation", "density/all", "density/linear1", "density/linear2"),
+        *("loss/train", "accuracy/validation", "density/weights", "density/synapses"),
+        *("density/linear1", "density/linear2"),
         *("connections/pruned", "connections/regrown", "lr"),
     }
     assert curves["loss/train"] == [(epoch.number, pytest.approx(epoch.loss)) for epoch in epochs]
@@ -46,7 +47,8 @@ def test_scalars():
     assert EPOCH.scalars() == {
         "loss/train": 0.25,
         "accuracy/validation": 0.5,
-        "density/all": 0.125,
+        "density/weights": 0.125,
+        "density/synapses": 0.25,
         "density/linear1": 0.125,
         "connections/pruned": 7,
         "connections/regrown": 2,

@@ -64,6 +64,7 @@ def test_the_file_holds_what_was_measured(trained):
         "test_accuracy": result.test_accuracy,
         "test_samples": 360,
         "connectivity": result.connectivity,
+        "synapse_connectivity": result.synapse_connectivity,
         "command": TrainOptions(**QUICK, out=out).command,
     }
     model = run.SpikingNetwork(network)

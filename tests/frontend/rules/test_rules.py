@@ -71,7 +71,7 @@ def test_the_number_is_constant_and_connections_move(name):
         counts.add(sum(int(mask.sum()) for mask in rule.active()))
         for weight, mask in zip(rule.weights, rule.active(), strict=True):
             assert torch.count_nonzero(weight.detach()[~mask]) == 0
-    assert counts == {rule.survivors}
+    assert counts == {rule.bill.budget}
     pruned, regrown = rule.changes()
     assert pruned == regrown > 0
     assert rule.changes() == (0, 0)

@@ -1,0 +1,85 @@
+"""What a network would take of a chip, exactly, without writing its tables: what training towards a chip asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..hw_targets.chip import Chip
+from ..hw_targets.formats import pack
+from .balance import balance
+from .fixed import FixedNetwork
+from .fold import fold
+from .lower import lower
+from .netlist import Netlist
+from .network import Network
+from .nodes import FloatArray
+from .partition import partition
+from .quantise import quantise
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """The chip's bill for one network.
+
+    Attributes:
+        cores: cores that the partition takes.
+        filled: the same with the last core counted by its fullest limit, such as 1.25 for two cores.
+        synapses: in the tables.
+        words: 64-bit words of synapse lists, over all cores.
+        bits_per_synapse: per population or input, as it was trained (C order), the bits of each source's lists /
+            their synapses; a source without a list gets the word that a first synapse would take.
+    """
+
+    cores: int
+    filled: float
+    synapses: int
+    words: int
+    bits_per_synapse: Mapping[str, FloatArray]
+
+
+def cost(trained: Network, chip: Chip) -> Cost:
+    """Compiles a network as far as the sizes of its tables.
+
+    Raises:
+        SnnCompileError: one of its kinds, where the network or a limit is at fault.
+    """
+    network = quantise(balance(lower(fold(trained)), chip), chip)
+    slices, netlist = partition(network, chip), Netlist.of(network)
+    words = np.zeros(int(netlist.base[-1]), np.int64)
+    filled = 0.0
+    for neurons in slices.neurons:
+        sources, parts = netlist.parts_of(neurons)
+        packing = pack(parts, len(neurons), chip.limits.formats_per_core[0])
+        words[sources] += packing.words
+        own = int(packing.words.sum())
+        filled = max(
+            len(neurons) / chip.neurons_per_core,
+            len(sources) / chip.limits.in_axons_per_core[0],
+            own / chip.synapse_words,
+            chip.words_needed(own, len(neurons)) / chip.memory_words,
+        )
+    return Cost(
+        len(slices.neurons),
+        len(slices.neurons) - 1 + filled,
+        len(netlist.source),
+        int(words.sum()),
+        _bits_per_synapse(network, netlist, words),
+    )
+
+
+def _bits_per_synapse(network: FixedNetwork, netlist: Netlist, words: FloatArray) -> dict[str, FloatArray]:
+    """Per population and input, for each neuron that was trained."""
+    synapses = np.bincount(netlist.source, minlength=len(words))
+    price = 64 * np.where(synapses > 0, words / np.maximum(synapses, 1), 1.0)
+    prices = {}
+    for row, name in enumerate(netlist.names):
+        member = network.by_name[name]
+        own = price[netlist.base[row] : netlist.base[row + 1]]
+        origin = getattr(member, "origin", np.arange(member.size))
+        prices[name] = np.full(math.prod(member.shape), 64.0)
+        prices[name][origin] = own
+    return prices
