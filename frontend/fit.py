@@ -65,12 +65,14 @@ class Fit:
         cores: that the network may take, 1 or more.
 
     Attributes:
-        latest: the last bill of the compiler; None: the network could not be compiled.
+        latest: the compiler's bill of the last update; None: the network could not be compiled.
+        problem: why not; empty where it could.
     """
 
     def __init__(self, chip: Chip, cores: int) -> None:
         self.chip, self.cores = chip, cores
         self.latest: Cost | None = None
+        self.problem = ""
 
     def guess(self, bill: Bill) -> None:
         """The first density, from synapses alone."""
@@ -78,12 +80,15 @@ class Fit:
 
     def update(self, network: Network, rule: Rule) -> None:
         """Compiles the network of now; new prices and a new density for the rule where that can be done."""
-        self.latest = None
-        if sum(census_of(network)) > MOST_SYNAPSES:
+        self.latest, self.problem = None, ""
+        synapses = sum(surviving_synapses(network))
+        if synapses > MOST_SYNAPSES:
+            self.problem = f"has {synapses} synapses"
             return
         try:
             self.latest = cost(network, self.chip)
-        except SnnCompileError:  # it does not fire yet, say
+        except SnnCompileError as error:  # it does not fire yet, say
+            self.problem = f"cannot be compiled ({error})"
             return
         bill, masks = rule.bill, rule.active()
         bill.charge(
@@ -97,7 +102,7 @@ class Fit:
         return self.latest is not None and self.latest.cores <= self.cores
 
 
-def census_of(network: Network) -> list[int]:
+def surviving_synapses(network: Network) -> list[int]:
     """Unrolled synapses of each layer's surviving weights."""
     layers = [node for node in network.nodes if isinstance(node, (Linear, Conv2d))]
     costs = weight_costs(network)

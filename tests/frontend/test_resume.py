@@ -30,11 +30,20 @@ def interrupted(options, after):
     return epochs, caught.value
 
 
-@pytest.mark.parametrize(("method", "aware"), [*((method, False) for method in RULES), ("grad-r", True)])
-def test_three_epochs_and_three_more_are_six(method, aware, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"method": method} for method in RULES),
+        {"quantise_aware": True},
+        {"count": "synapses"},
+        {"fit": "loihi2", "cores": 1, "hidden": (64,), "batch": 50},
+    ],
+    ids=lambda settings: "-".join(map(str, list(settings.values())[:1])),
+)
+def test_three_epochs_and_three_more_are_six(settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     straight = []
-    options = TrainOptions(**QUICK, method=method, quantise_aware=aware, out="model.pt")
+    options = TrainOptions(**{**QUICK, **settings}, out="model.pt")
     trainer.train(options, straight.append)
     wanted = (tmp_path / "model.pt").read_bytes()
     (tmp_path / "model.pt").unlink()
