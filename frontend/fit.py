@@ -67,12 +67,14 @@ class Fit:
     Attributes:
         latest: the compiler's bill of the last update; None: the network could not be compiled.
         problem: why not; empty where it could.
+        fewest: cores that it took in any update; None: it never could be compiled.
     """
 
     def __init__(self, chip: Chip, cores: int) -> None:
         self.chip, self.cores = chip, cores
         self.latest: Cost | None = None
         self.problem = ""
+        self.fewest: int | None = None
 
     def guess(self, bill: Bill) -> None:
         """The first density, from synapses alone."""
@@ -90,6 +92,7 @@ class Fit:
         except SnnCompileError as error:  # it does not fire yet, say
             self.problem = f"cannot be compiled ({error})"
             return
+        self.fewest = self.latest.cores if self.fewest is None else min(self.fewest, self.latest.cores)
         bill, masks = rule.bill, rule.active()
         bill.charge(
             [c.to(w.device) for c, w in zip(weight_costs(network, self.latest.bits_per_synapse), masks, strict=True)]

@@ -115,8 +115,8 @@ def _off_target(run: Run) -> UnsupportedError:
     """No epoch had what was asked for."""
     options, fit = run.options, run.fit
     if fit is not None:
-        taken = fit.problem or f"takes {0 if fit.latest is None else fit.latest.cores}"
-        problem = f"is {options.cores} of {options.fit}, the network {taken} after epoch {run.done}"
+        taken = fit.problem if fit.fewest is None else f"took {fit.fewest} at least"
+        problem = f"is {options.cores} of {options.fit}, the network {taken} in {options.epochs} epochs"
         way_out = "train for more epochs, allow more cores or take a smaller network"
         return UnsupportedError("--cores", problem, way_out, limit=options.cores)
     share, synapses = run.shares()

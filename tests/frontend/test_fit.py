@@ -95,7 +95,7 @@ def test_what_does_not_fit_is_a_sentence(tmp_path, monkeypatch):
     chip = small_chip(neurons_per_core=9)  # there are 10 outputs
     monkeypatch.setattr(run.chips, "load", lambda name: chip)
     options = TrainOptions(fit="loihi2", cores=1, epochs=6, hidden=(32,), out=tmp_path / "m.pt")
-    sentence = r"--cores: is 1 of loihi2, the network takes 2 after epoch 6; train for more epochs, allow more cores or"
+    sentence = r"--cores: is 1 of loihi2, the network took 2 at least in 6 epochs; train for more epochs, allow"
     with pytest.raises(UnsupportedError, match=sentence):
         trainer.train(options)
 
