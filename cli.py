@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 import os
 import shlex
 import sys
@@ -63,13 +64,14 @@ class Reset(str, Enum):
 
 
 class Encoding(str, Enum):
-    """How a pixel enters the network."""
+    """How a sample enters the network."""
 
     graded = "graded"
     rate = "rate"
+    spikes = "spikes"
 
 
-METHOD, RESET, ENCODING = Method(TrainOptions.method), Reset(TrainOptions.reset), Encoding(TrainOptions.encoding)
+METHOD, RESET = Method(TrainOptions.method), Reset(TrainOptions.reset)
 HIDDEN = ",".join(map(str, TrainOptions.hidden))
 
 
@@ -139,7 +141,9 @@ def _typed(name: str) -> str:
 
 
 def _train(
-    data: Annotated[str, typer.Option(help="Data set: digits, mnist, fashion-mnist, cifar10.")] = TrainOptions.data,
+    data: Annotated[
+        str, typer.Option(help="Data set: digits, mnist, fashion-mnist, cifar10, nmnist, dvs-gesture, shd.")
+    ] = TrainOptions.data,
     method: Annotated[Method, typer.Option(help="How connections are pruned.")] = METHOD,
     density: Annotated[float, typer.Option(help="Share of the weights that shall survive.")] = TrainOptions.density,
     epochs: Annotated[int, typer.Option(help="Passes over the training samples.")] = TrainOptions.epochs,
@@ -150,7 +154,9 @@ def _train(
     tau: Annotated[float, typer.Option(help="Time constant of the membrane, in steps.")] = TrainOptions.tau,
     threshold: Annotated[float, typer.Option(help="Membrane at which a neuron spikes.")] = TrainOptions.threshold,
     reset: Annotated[Reset, typer.Option(help="hard: to 0; soft: minus the threshold.")] = RESET,
-    encoding: Annotated[Encoding, typer.Option(help="How a pixel enters.")] = ENCODING,
+    encoding: Annotated[
+        Encoding | None, typer.Option(help="How a pixel enters: graded if absent; events enter as spikes.")
+    ] = None,
     batch: Annotated[int, typer.Option(help="Samples per step of the optimiser.")] = TrainOptions.batch,
     lr: Annotated[float, typer.Option(help="Learning rate at the start.")] = TrainOptions.lr,
     alpha: Annotated[
@@ -175,9 +181,9 @@ def _train(
     sizes = _sizes(hidden)
     options = TrainOptions(
         data=data, method=method.value, density=density, epochs=epochs, seed=seed, out=out, hidden=sizes, steps=steps,
-        tau=tau, threshold=threshold, reset=reset.value, encoding=encoding.value, batch=batch, lr=lr, alpha=alpha,
-        validation=validation, network=network, quantise_aware=quantise_aware, augment=augment, data_dir=data_dir,
-        resume=resume, log=log,
+        tau=tau, threshold=threshold, reset=reset.value, encoding=None if encoding is None else encoding.value,
+        batch=batch, lr=lr, alpha=alpha, validation=validation, network=network, quantise_aware=quantise_aware,
+        augment=augment, data_dir=data_dir, resume=resume, log=log,
     )  # fmt: skip
     check_writable(out)
     try:
@@ -189,11 +195,11 @@ def _train(
     from .frontend.data import load as load_data
     from .frontend.progress import training_bar
 
-    dataset = load_data(data, data_dir)
+    dataset = load_data(data, data_dir, steps)
     if dataset.note:
         print(f"note: {dataset.note}", file=sys.stderr)
     with training_bar(epochs) as progress:
-        result = run_training(options, progress)
+        result = run_training(options, progress, dataset)
     print(f"wrote {result.out}: {result.connectivity:.2%} of the weights, best epoch {result.best_epoch}")
     print(f"test accuracy  {result.test_accuracy:.2%} in PyTorch's float")
     _print_chip_accuracy(result.network, dataset)
@@ -303,7 +309,7 @@ def _run(
 
     loaded = file.load(program)
     network = _decode(loaded, program)
-    dataset = load_data(data, data_dir)
+    dataset = load_data(data, data_dir, network.steps)
     _check_input(network, dataset)
     samples = dataset.test_samples[:limit]
     with _bar(backend.value) as progress:
@@ -326,7 +332,11 @@ def _decode(program: Program, path: Path) -> FixedNetwork:
 
 def _check_input(network: FixedNetwork, data: DataSet) -> None:
     source = network.inputs[0]
-    size = int(data.test_samples[0].size)
+    size = math.prod(data.shape)
+    if (source.encoding == "spikes") != (data.steps is not None):
+        kinds = ("values", "events") if data.steps is None else ("events", "values")
+        problem = f"has samples of {kinds[0]}, the network takes {kinds[1]}"
+        raise DataError(data.name, problem, "choose the data set that the network was trained on")
     if size != source.size or data.max_value != source.max_value:
         raise DataError(
             data.name,
