@@ -164,12 +164,14 @@ def checked(kind: EventSet, source: str, events: Events) -> Events:
 
 
 def _binned(kind: EventSet, events: Events, steps: int) -> Events:
-    """A copy of the events that count, in the order of time: t is the step, x and y are pixels of a sample."""
-    events = events[events["t"] < kind.duration]
-    events["t"] = events["t"] * steps // kind.duration
-    events["x"] //= kind.pool
-    events["y"] //= kind.pool
-    ordered: Events = events[np.argsort(events["t"], kind="stable")]
+    """The events that count, in the order of time, as a new array: t is the step, x and y are pixels of a sample."""
+    early = events["t"] < kind.duration
+    x, y, t, p = (events[key][early] for key in ("x", "y", "t", "p"))
+    step = t * steps // kind.duration
+    binned = structured(x // kind.pool, y // kind.pool, step, p)
+    if (step[1:] >= step[:-1]).all():
+        return binned
+    ordered: Events = binned[np.argsort(step, kind="stable")]
     return ordered
 
 
