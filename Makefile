@@ -24,7 +24,7 @@ demo: .venv/.ready ## compile the digits example for a Loihi 2 and run it, withi
 	fi
 	@echo "The report is in out/digits.html."
 
-test: .venv-test/.ready ## the tests, on Python 3.10 with torch, Lava and lava-dl
+test: .venv-test/.ready ## the tests, on Python 3.10 with torch, Lava, lava-dl and tonic
 	$(TOOLS)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
 test-newer: ## the same tests on the newest Python from 3.11 on, without torch and Lava
@@ -60,7 +60,7 @@ clean: ## remove the environments and everything that was made
 	@.ci/venv.sh .venv 3.10 ""
 
 .venv-test/.ready: $(SETUP)
-	@.ci/venv.sh .venv-test 3.10 dev,train,lava-dl dev,train
+	@.ci/venv.sh .venv-test 3.10 dev,train,lava-dl,events dev,train,events
 
 .venv-newer/.ready: $(SETUP)
 	@.ci/venv.sh .venv-newer newer dev

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 import os
 import shlex
 import sys
@@ -63,10 +64,11 @@ class Reset(str, Enum):
 
 
 class Encoding(str, Enum):
-    """How a pixel enters the network."""
+    """How a sample enters the network."""
 
     graded = "graded"
     rate = "rate"
+    spikes = "spikes"
 
 
 class Count(str, Enum):
@@ -76,7 +78,7 @@ class Count(str, Enum):
     synapses = "synapses"
 
 
-METHOD, RESET, ENCODING = Method(TrainOptions.method), Reset(TrainOptions.reset), Encoding(TrainOptions.encoding)
+METHOD, RESET = Method(TrainOptions.method), Reset(TrainOptions.reset)
 COUNT = Count(TrainOptions.count)
 HIDDEN = ",".join(map(str, TrainOptions.hidden))
 
@@ -147,7 +149,9 @@ def _typed(name: str) -> str:
 
 
 def _train(
-    data: Annotated[str, typer.Option(help="Data set: digits, mnist, fashion-mnist, cifar10.")] = TrainOptions.data,
+    data: Annotated[
+        str, typer.Option(help="Data set: digits, mnist, fashion-mnist, cifar10, nmnist, dvs-gesture, shd.")
+    ] = TrainOptions.data,
     method: Annotated[Method, typer.Option(help="How connections are pruned.")] = METHOD,
     density: Annotated[
         float, typer.Option(help="Share of the weights or synapses that shall survive.")
@@ -160,7 +164,9 @@ def _train(
     tau: Annotated[float, typer.Option(help="Time constant of the membrane, in steps.")] = TrainOptions.tau,
     threshold: Annotated[float, typer.Option(help="Membrane at which a neuron spikes.")] = TrainOptions.threshold,
     reset: Annotated[Reset, typer.Option(help="hard: to 0; soft: minus the threshold.")] = RESET,
-    encoding: Annotated[Encoding, typer.Option(help="How a pixel enters.")] = ENCODING,
+    encoding: Annotated[
+        Encoding | None, typer.Option(help="How a pixel enters: graded if absent; events enter as spikes.")
+    ] = None,
     batch: Annotated[int, typer.Option(help="Samples per step of the optimiser.")] = TrainOptions.batch,
     lr: Annotated[float, typer.Option(help="Learning rate at the start.")] = TrainOptions.lr,
     alpha: Annotated[
@@ -188,9 +194,9 @@ def _train(
     sizes = _sizes(hidden)
     options = TrainOptions(
         data=data, method=method.value, density=density, epochs=epochs, seed=seed, out=out, hidden=sizes, steps=steps,
-        tau=tau, threshold=threshold, reset=reset.value, encoding=encoding.value, batch=batch, lr=lr, alpha=alpha,
-        count=count.value, fit=fit, cores=cores, validation=validation, network=network,
-        quantise_aware=quantise_aware, augment=augment, data_dir=data_dir, resume=resume, log=log,
+        tau=tau, threshold=threshold, reset=reset.value, encoding=None if encoding is None else encoding.value,
+        batch=batch, lr=lr, alpha=alpha, count=count.value, fit=fit, cores=cores, validation=validation,
+        network=network, quantise_aware=quantise_aware, augment=augment, data_dir=data_dir, resume=resume, log=log,
     )  # fmt: skip
     check_writable(out)
     try:
@@ -202,11 +208,11 @@ def _train(
     from .frontend.data import load as load_data
     from .frontend.progress import training_bar
 
-    dataset = load_data(data, data_dir)
+    dataset = load_data(data, data_dir, steps)
     if dataset.note:
         print(f"note: {dataset.note}", file=sys.stderr)
     with training_bar(epochs) as progress:
-        result = run_training(options, progress)
+        result = run_training(options, progress, dataset)
     share = f"{result.connectivity:.2%} of the weights"
     if round(result.synapse_connectivity, 4) != round(result.connectivity, 4):
         share += f", {result.synapse_connectivity:.2%} of the synapses"
@@ -319,7 +325,7 @@ def _run(
 
     loaded = file.load(program)
     network = _decode(loaded, program)
-    dataset = load_data(data, data_dir)
+    dataset = load_data(data, data_dir, network.steps)
     _check_input(network, dataset)
     samples = dataset.test_samples[:limit]
     with _bar(backend.value) as progress:
@@ -342,7 +348,11 @@ def _decode(program: Program, path: Path) -> FixedNetwork:
 
 def _check_input(network: FixedNetwork, data: DataSet) -> None:
     source = network.inputs[0]
-    size = int(data.test_samples[0].size)
+    size = math.prod(data.shape)
+    if (source.encoding == "spikes") != (data.steps is not None):
+        kinds = ("values", "events") if data.steps is None else ("events", "values")
+        problem = f"has samples of {kinds[0]}, the network takes {kinds[1]}"
+        raise DataError(data.name, problem, "choose the data set that the network was trained on")
     if size != source.size or data.max_value != source.max_value:
         raise DataError(
             data.name,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .data_formats import cifar, idx
+from .data_formats import cifar, dvs_gesture, events, idx, nmnist, shd
 from .data_formats.folder import Published, locate
 
 CLASSES = 10
@@ -24,9 +24,11 @@ class DataSet:
     """Samples and labels, split once and for all.
 
     Attributes:
-        train_samples, test_samples: (samples, …) uint8, 0 … `max_value`; images are (samples, channels, rows, columns).
+        train_samples, test_samples: (samples, …) uint8, 0 … `max_value`; images are (samples, channels, rows, columns),
+            events (samples, T, …).
         train_labels, test_labels: (samples,) int64, 0 … `classes` - 1.
         note: a warning about the files, empty where they are the published ones.
+        steps: T where the samples bring their own steps (events), else None.
     """
 
     name: str
@@ -37,11 +39,12 @@ class DataSet:
     max_value: int
     classes: int
     note: str = ""
+    steps: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one sample."""
-        return tuple(self.train_samples.shape[1:])
+        """The shape of one sample, or of one step of it."""
+        return tuple(self.train_samples.shape[1 if self.steps is None else 2 :])
 
 
 def _digits(_: Path | None) -> DataSet:
@@ -99,24 +102,38 @@ def _note(published: Published, paths: dict[str, Path], digests: dict[str, str])
     return f"{published.name}: not the published content, by checksum: {', '.join(differing)}"
 
 
-DATA_SETS: dict[str, Callable[[Path | None], DataSet]] = {
-    "digits": _digits,
-    "mnist": _mnist,
-    "fashion-mnist": _fashion_mnist,
-    "cifar10": _cifar10,
+def _events(kind: events.EventSet, read: Callable[[Path], events.Part], folder: Path | None, steps: int) -> DataSet:
+    """Recordings of events, binary, in `steps` steps."""
+    train, test = map(read, kind.locate(folder))
+    counts = len(train.labels), len(test.labels)
+    events.check_size(kind, sum(counts), steps)
+    samples = [events.frames(kind, part, steps) for part in (train, test)]
+    note = kind.note(*counts)
+    return DataSet(kind.name, samples[0], train.labels, samples[1], test.labels, 1, kind.classes, note, steps)
+
+
+DATA_SETS: dict[str, Callable[[Path | None, int], DataSet]] = {
+    "digits": lambda folder, _: _digits(folder),
+    "mnist": lambda folder, _: _mnist(folder),
+    "fashion-mnist": lambda folder, _: _fashion_mnist(folder),
+    "cifar10": lambda folder, _: _cifar10(folder),
+    "nmnist": lambda folder, steps: _events(nmnist.NMNIST, nmnist.read, folder, steps),
+    "dvs-gesture": lambda folder, steps: _events(dvs_gesture.DVS_GESTURE, dvs_gesture.read, folder, steps),
+    "shd": lambda folder, steps: _events(shd.SHD, shd.read, folder, steps),
 }
 
 
-def load(name: str, folder: Path | None = None) -> DataSet:
+def load(name: str, folder: Path | None = None, steps: int = 8) -> DataSet:
     """The data set of that name; nothing is downloaded.
 
     The training part is all of the published one; whoever wants a validation part takes it from there.
 
     Args:
         folder: where its files are, or a folder `name` with them; digits needs none.
+        steps: T, into which recordings of events are divided; images have none.
 
     Raises:
-        DataError: no data set has this name, or its files are missing or damaged.
+        DataError: no data set has this name, its files are missing or damaged, or tonic is (for events).
 
     >>> digits = load("digits")
     >>> digits.train_samples.shape, digits.test_samples.shape, digits.max_value
@@ -124,4 +141,4 @@ def load(name: str, folder: Path | None = None) -> DataSet:
     """
     if name not in DATA_SETS:
         raise DataError(name, "is no data set that is known here", f"use one of: {', '.join(sorted(DATA_SETS))}")
-    return DATA_SETS[name](folder)
+    return DATA_SETS[name](folder, steps)

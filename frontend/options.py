@@ -13,9 +13,11 @@ METHODS = ("grad-r", "deep-r", "stds", "rigl", "set", "dense")
 CHOICES = {
     "method": METHODS,
     "reset": ("hard", "soft"),
-    "encoding": ("graded", "rate"),
+    "encoding": ("graded", "rate", "spikes"),
     "count": ("weights", "synapses"),
 }
+EVENTS = ("nmnist", "dvs-gesture", "shd")
+"""Data sets whose samples are spikes already."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class TrainOptions:
         quantise_aware: train with the weights that loihi2 will have, and judge by what it computes.
         steps: T, steps per sample.
         tau, threshold, reset: of every LIF population.
-        encoding: ``graded`` (a pixel's value at every step) or ``rate`` (spikes at that rate).
+        encoding: ``graded`` (a pixel's value at every step) or ``rate`` (spikes at that rate); events are sent as they
+            are, ``spikes``. None: as the data set asks.
         alpha: strength of Grad R's prior, as published; None: `density` is reached (``grad-r`` only).
         validation: share of the training samples that chooses the epoch to keep.
         data_dir: where the files of the data set are.
@@ -63,7 +66,7 @@ class TrainOptions:
     tau: float = 2.0
     threshold: float = 1.0
     reset: Literal["hard", "soft"] = "hard"
-    encoding: Literal["graded", "rate"] = "graded"
+    encoding: Literal["graded", "rate", "spikes"] | None = None
     batch: int = 64
     lr: float = 1e-2
     alpha: float | None = None
@@ -82,6 +85,8 @@ class TrainOptions:
         for key in ("out", "data_dir", "resume", "log"):
             value = getattr(self, key)
             object.__setattr__(self, key, None if value is None else Path(value))
+        if self.encoding is None:
+            object.__setattr__(self, "encoding", self._natural)
         for key, choices in CHOICES.items():
             self._check(key, getattr(self, key) in choices, f"use {' or '.join(choices)}")
         self._check("density", 0 < self.density <= 1, "choose a share above 0 and up to 1")
@@ -102,12 +107,21 @@ class TrainOptions:
         self._check("seed", 0 <= self.seed < 2**63, "choose 0 or more")
         self._check("hidden", all(size >= 1 for size in self.hidden), "choose sizes of 1 or more")
         self._check("lr", 0 < self.lr < float("inf"), "choose a positive number")
+        fits = (self.encoding == "spikes") == (self.data in EVENTS)
+        self._check("encoding", fits, f"leave it out: {self.data} is sent as {self._natural}")
+        still = not (self.augment and self.data in EVENTS)
+        self._check("augment", still, f"leave it out: it changes images, {self.data} is events")
         self._check("tau", 1 <= self.tau < float("inf"), "choose 1 or more")
         self._check("threshold", 0 < self.threshold < float("inf"), "choose a positive number")
 
     def _check(self, key: str, condition: bool, way_out: str) -> None:
         if not condition:
             raise UnsupportedError(f"--{key}", f"is {getattr(self, key)}", way_out)
+
+    @property
+    def _natural(self) -> Literal["graded", "spikes"]:
+        """The encoding of the data set where none is asked for."""
+        return "spikes" if self.data in EVENTS else "graded"
 
     @property
     def command(self) -> str:
@@ -126,6 +140,6 @@ class TrainOptions:
                 words += [f"--{flag}"] if value else []
             elif spec.name == "density" and (self.method == "dense" or self.fit is not None):
                 continue
-            elif spec.name in always or value != spec.default:
+            elif spec.name in always or value != (self._natural if spec.name == "encoding" else spec.default):
                 words += [f"--{flag}", text]
         return " ".join(words + late)

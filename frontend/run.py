@@ -49,7 +49,8 @@ def accuracy(model: SpikingNetwork, samples: Tensor, labels: Tensor, batch: int 
 
 def build_model(options: TrainOptions, data: DataSet) -> SpikingNetwork:
     """The network that the options describe, with the initial weights of their seed."""
-    source = Input("input", shape=data.shape, max_value=data.max_value, encoding=options.encoding)
+    encoding = options.encoding or "graded"
+    source = Input("input", shape=data.shape, max_value=data.max_value, encoding=encoding)
     neuron = LIF("neuron", tau=options.tau, threshold=options.threshold, reset=options.reset)
     if options.network is None:
         plain = fully_connected(source, (*options.hidden, data.classes), neuron, options.steps)

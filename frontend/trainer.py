@@ -37,7 +37,7 @@ class TrainResult:
 Progress = Callable[[Epoch], None]
 
 
-def train(options: TrainOptions, progress: Progress | None = None) -> TrainResult:
+def train(options: TrainOptions, progress: Progress | None = None, data: DataSet | None = None) -> TrainResult:
     """Trains a spiking network and writes its checkpoint to `options.out`.
 
     Loss: mean squared error of the firing rate against one-hot. The epoch with the best validation accuracy is kept,
@@ -46,6 +46,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> TrainResul
 
     Args:
         progress: called after every epoch.
+        data: the data set of the options, where it was loaded already.
 
     Raises:
         DataError: the data set is unknown, or its files are missing or damaged.
@@ -56,7 +57,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> TrainResul
     """
     check_writable(options.out)
     check_writable(resume_path(options.out))
-    data = load(options.data, options.data_dir)
+    data = load(options.data, options.data_dir, options.steps) if data is None else data
     with gradient_pool() as pool:
         run = Run(options, data, pool)
         if options.resume is not None:

@@ -91,6 +91,15 @@ def test_lava_stays_in_its_files() -> None:
     assert {name for name in importers("lava") if not name.startswith("snn_compile.runtime.lava")} == set()
 
 
+def test_tonic_is_imported_where_it_is_used_only() -> None:
+    """It is optional, and needs seconds."""
+    code = "import sys, snn_compile.frontend.data; print({'tonic', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "tests")
+    assert done.stdout.strip() == "set()"
+    named = {name for name in FILES if 'import_module("tonic' in FILES[name].read_text()}
+    assert (importers("tonic"), named) == (set(), {"snn_compile.frontend.data_formats.events"})
+
+
 @pytest.mark.skipif("snn_compile.cli" not in FILES, reason="no command line yet")
 def test_command_line_imports_nothing_heavy() -> None:
     code = "import sys, snn_compile.cli; print({'torch', 'lava', 'numba'} & set(sys.modules))"

@@ -58,10 +58,7 @@ def locate(kinds: Iterable[Published], folder: Path | None) -> tuple[Published, 
     """
     kinds = list(kinds)
     name, advice = kinds[0].name, kinds[0].advice
-    if folder is None:
-        raise DataError(name, "its files are needed and no folder is given", advice)
-    if not folder.is_dir():
-        raise DataError(name, f"its folder {folder} does not exist", advice, value=str(folder))
+    folder = existing(name, folder, advice)
     found = [(kind, kind.find(folder)) for kind in kinds]
     best, paths = max(found, key=lambda pair: len(pair[1]) / len(pair[0].md5))
     missing = [file for file in best.md5 if file not in paths]
@@ -70,6 +67,19 @@ def locate(kinds: Iterable[Published], folder: Path | None) -> tuple[Published, 
         lacks = f"lacks {', '.join(missing)}" if paths else "has none of its files"
         raise DataError(name, f"{place} {lacks}", advice, value=missing)
     return best, paths
+
+
+def existing(name: str, folder: Path | None, advice: str) -> Path:
+    """The folder that is given for the data set `name`.
+
+    Raises:
+        DataError: there is none.
+    """
+    if folder is None:
+        raise DataError(name, "its files are needed and no folder is given", advice)
+    if not folder.is_dir():
+        raise DataError(name, f"its folder {folder} does not exist", advice, value=str(folder))
+    return folder
 
 
 def open_data(path: Path) -> BinaryIO:
