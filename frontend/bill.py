@@ -1,11 +1,13 @@
 """What each weight costs, and how much all connections may cost together: what a density is counted in.
 
 A weight counts as 1, or as the synapses that it becomes (``--count synapses``), or as the bits that it takes in the
-chip's tables (``--fit``). With costs c, a rule holds the strength of a weight against its price::
+chip's tables (``--fit``). Then a connection has to be worth its cost c. What the loss rises by without a weight theta
+is about ``theta^2 E[(dL/dw)^2] / 2`` (the diagonal of the Fisher information; Theis et al. 2018), so::
 
-    alive where strength * worth > delta,   worth = (mean(c) / c) ^ SHARPNESS
+    alive where theta * worth > delta,   worth = sqrt(E[(dL/dw)^2] * mean(c) / c)
 
-and delta is chosen so that the costs of all connections together are within the budget.
+and delta is chosen so that the costs of all connections together are within the budget. Where every weight costs the
+same, worth is 1 and theta alone decides.
 """
 
 from __future__ import annotations
@@ -17,8 +19,6 @@ import torch
 from torch import Tensor
 
 from .select_kernel import level
-
-SHARPNESS = 0.5
 
 
 class Bill:
@@ -33,6 +33,7 @@ class Bill:
         costs, density: of now.
         total: costs of all weights.
         budget: what the connections may cost at the end.
+        prices: costs in units of their mean, of the type of the weights.
         worths: tensors of the type and the shapes of the weights, or of one element where all weights cost the same.
     """
 
@@ -52,8 +53,13 @@ class Bill:
         self.total = sum(sums)
         mean = self.total / max(1, sum(weight.numel() for weight in self.weights))
         pairs = zip(self.weights, self.costs, strict=True)
-        self.worths = [((mean / cost.to(weight.dtype)) ** SHARPNESS).contiguous() for weight, cost in pairs]
+        self.prices = [cost.to(weight.dtype) / mean for weight, cost in pairs]
+        self.worths = [price.rsqrt().contiguous() for price in self.prices]
         self.aim(self.density)
+
+    def weigh(self, squares: Sequence[Tensor]) -> None:
+        """Takes the mean squares of the gradients into the worths."""
+        self.worths = [(square / price).sqrt_() for square, price in zip(squares, self.prices, strict=True)]
 
     def aim(self, density: float) -> None:
         """Takes another density, of 1 at most."""

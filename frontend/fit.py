@@ -17,8 +17,11 @@ from ..hw_targets.chip import Chip
 from .bill import Bill
 from .rules import Rule
 
-MARGIN = 0.01
+MARGIN = 0.02
 """Share of the cores that the density leaves free, since connections still change places."""
+
+MOST_CHANGE = 1.5
+"""Of the density, from one epoch to the next: a network that is far from the chip says little of one that fits."""
 
 MOST_SYNAPSES = 50_000_000
 """Networks with more are not compiled between epochs: they are far from any chip, and would take gigabytes."""
@@ -91,13 +94,16 @@ class Fit:
             self.latest = cost(network, self.chip)
         except SnnCompileError as error:  # it does not fire yet, say
             self.problem = f"cannot be compiled ({error})"
+            if self.fewest is not None:  # it could be before: too much was pruned
+                rule.bill.aim(rule.bill.density * MOST_CHANGE)
             return
         self.fewest = self.latest.cores if self.fewest is None else min(self.fewest, self.latest.cores)
         bill, masks = rule.bill, rule.active()
         bill.charge(
             [c.to(w.device) for c, w in zip(weight_costs(network, self.latest.bits_per_synapse), masks, strict=True)]
         )
-        bill.aim(bill.paid(masks) / bill.total * self.cores * (1 - MARGIN) / self.latest.filled)
+        aim = bill.paid(masks) / bill.total * self.cores * (1 - MARGIN) / self.latest.filled
+        bill.aim(min(max(aim, bill.density / MOST_CHANGE), bill.density * MOST_CHANGE))
 
     @property
     def fits(self) -> bool:

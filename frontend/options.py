@@ -28,7 +28,8 @@ class TrainOptions:
         data: name of a data set (`data.load`).
         method: the pruning rule (`rules`); ``dense`` is plain Adam.
         density: share of the weights that shall survive (not for ``dense``).
-        count: what the density is a share of: ``weights``, or the ``synapses`` that they become on the chip.
+        count: what the density is a share of: ``weights``, or the ``synapses`` that they become on the chip
+            (``grad-r`` only).
         fit: a chip whose bill decides the density (``grad-r`` only); None: `density` does.
         cores: of that chip, that the network may take.
         epochs, seed, batch, lr: as everywhere; the learning rate falls to 0 along a cosine.
@@ -94,8 +95,7 @@ class TrainOptions:
         self._check("alpha", self.alpha is None or 0 <= self.alpha < float("inf"), "choose 0 or more")
         alone = self.alpha is None or self.method == "grad-r"
         self._check("alpha", alone, "leave it out, or use --method grad-r, whose prior it is")
-        by_level = self.method in ("grad-r", "stds") or self.count == "weights"
-        self._check("count", by_level, "leave it out, or use --method grad-r or stds")
+        self._check("count", self.count == "weights" or self.method == "grad-r", "leave it out, or use --method grad-r")
         self._check("fit", self.fit is None or self.method == "grad-r", "leave it out, or use --method grad-r")
         self._check("fit", self.fit is None or self.alpha is None, "leave out --alpha")
         self._check("fit", self.fit is None or self.count == "weights", "leave out --count: the chip's bill counts")

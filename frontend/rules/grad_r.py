@@ -35,6 +35,9 @@ from .rule import Rule, flat, fused
 REVIVED = 1e-12
 """theta of a connection that is given back."""
 
+AWAKE = 0.1
+"""Share of a tensor's weights that must have had a gradient before costs decide."""
+
 
 def prior_centre(alpha: float, density: float) -> float:
     """mu = ln(2 p) / alpha; with alpha = 0 there is no prior, and -inf stands for "no finite centre".
@@ -80,9 +83,9 @@ class GradR(Rule):
             return
         change = self.direction(index, gradient).mul_(sign)
         if self.settings.alpha:
-            price = self.settings.alpha / worth
-            pull = torch.sign(theta - prior_centre(self.settings.alpha, self.settings.density) * worth)
-            change.add_(pull.mul_(price), alpha=1 / (1 - self.settings.betas[0] ** self.count))
+            price, centre = self.bill.prices[index], prior_centre(self.settings.alpha, self.settings.density)
+            pull = torch.sign(theta - centre / price).mul_(price)
+            change.add_(pull, alpha=self.settings.alpha / (1 - self.settings.betas[0] ** self.count))
         theta.sub_(change, alpha=self.lr)
         self._write(index)
 
@@ -100,11 +103,20 @@ class GradR(Rule):
     def _control(self, done: int) -> None:
         """Chooses delta for what is allowed after `done` steps."""
         share = wanted(self.bill.density, done, self.settings.steps)
+        if self.settings.costs is not None:
+            if share > self.bill.density and not all(map(_is_awake, self.second)):
+                return
+            self.bill.weigh(self.second)
         lowest = self.bill.level(self.theta, self.bill.within(share))
         self.delta = max(0.0, lowest)
         if lowest < 0 and share == self.bill.density:
             for theta, worth in zip(self.theta, self.bill.worths, strict=True):
                 theta.masked_fill_((theta * worth > lowest) & (theta <= 0), REVIVED)
+
+
+def _is_awake(squares: Tensor) -> bool:
+    """Whether enough gradients have come to tell what a layer's weights are worth: not before its neurons spike."""
+    return int(torch.count_nonzero(squares)) >= AWAKE * squares.numel()
 
 
 def _signs(w0: Tensor) -> Tensor:

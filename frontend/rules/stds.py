@@ -61,6 +61,5 @@ class Stds(Rule):
         if is_control_point(done, steps):
             highest = self.bill.level([v.abs() for v in self.latent], self.bill.budget)
             self.d = max(0.0, highest) * course(min(1.0, done / (SHARE * steps)))
-        for weight, v, worth in zip(self.weights, self.latent, self.bill.worths, strict=True):
-            limit = (self.d / worth).expand(v.shape)
-            torch.sub(v, v.clamp(-limit, limit), out=weight)
+        for weight, v in zip(self.weights, self.latent, strict=True):
+            torch.sub(v, v.clamp(-self.d, self.d), out=weight)

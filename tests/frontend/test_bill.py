@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from snn_compile.frontend.bill import SHARPNESS, Bill  # noqa: E402
+from snn_compile.frontend.bill import Bill  # noqa: E402
 from snn_compile.frontend.select_kernel import level  # noqa: E402
 
 FLOATS = st.floats(-(2.0**99), 2.0**99, width=32) | st.sampled_from([0.0, -0.0, 1e-45, -1e-45, 1.0, -1.0])
@@ -40,7 +40,7 @@ def test_costs_count_and_weigh(dtype):
     strengths = [torch.tensor([4.0, 3.0, 1.0], dtype=dtype), torch.tensor([3.5], dtype=dtype)]
     costs = [torch.tensor([4, 1, 1], dtype=torch.int32), torch.tensor([2], dtype=torch.int32)]
     bill = Bill(strengths, costs, 0.5)
-    worth = [(2 / c) ** SHARPNESS for c in (4, 1, 1, 2)]
+    worth = [(2 / c) ** 0.5 for c in (4, 1, 1, 2)]
     assert torch.cat(bill.worths).tolist() == pytest.approx(worth)
     assert (bill.total, bill.budget) == (8, 4)
     masks = [(s * w) > bill.level(strengths, 4) for s, w in zip(strengths, bill.worths, strict=True)]
@@ -53,3 +53,12 @@ def test_other_costs_keep_the_density():
     bill = Bill(weights, None, 0.5)
     bill.charge([torch.tensor([1, 1, 1, 5], dtype=torch.int32)])
     assert (bill.total, bill.budget, bill.within(0.75), bill.within(0.1)) == (8, 4, 6, 4)
+
+
+def test_gradients_make_a_weight_worth_more():
+    weights = [torch.ones(2), torch.ones(1)]
+    costs = [torch.tensor([1, 4], dtype=torch.int32), torch.tensor([4], dtype=torch.int32)]
+    bill = Bill(weights, costs, 0.5)
+    bill.weigh([torch.tensor([1.0, 16.0]), torch.tensor([0.0])])
+    assert [worth.tolist() for worth in bill.worths] == [pytest.approx([3**0.5, 12**0.5]), [0.0]]
+    assert bill.level(weights, 4) == pytest.approx(3**0.5)  # the second weight costs 4 and is the best

@@ -19,7 +19,7 @@ from snn_compile.frontend.options import TrainOptions
         ({"alpha": -1.0}, "--alpha: is -1.0; choose 0 or more"),
         ({"alpha": 0.1, "method": "set"}, "--alpha: is 0.1; leave it out, or use --method grad-r, whose prior it is"),
         ({"count": "bits"}, "--count: is bits; use weights or synapses"),
-        ({"count": "synapses", "method": "set"}, "--count: is synapses; leave it out, or use --method grad-r or stds"),
+        ({"count": "synapses", "method": "set"}, "--count: is synapses; leave it out, or use --method grad-r"),
         ({"fit": "loihi2", "cores": 1, "method": "set"}, "--fit: is loihi2; leave it out, or use --method grad-r"),
         ({"fit": "loihi2", "cores": 1, "alpha": 0.1}, "--fit: is loihi2; leave out --alpha"),
         ({"fit": "loihi2", "cores": 1, "count": "synapses"}, "--fit: is loihi2; leave out --count"),

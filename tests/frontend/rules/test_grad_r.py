@@ -107,6 +107,50 @@ def test_with_a_density_the_largest_theta_survive():
     assert rule.connectivity() == 0.2
 
 
+def test_with_costs_a_connection_has_to_be_worth_them():
+    """Four steps in NumPy: theta sqrt(v mean(c) / c) decides, and the costs of the survivors are within the budget."""
+    random = np.random.default_rng(2)
+    w0, costs = random.normal(size=20), random.integers(1, 9, 20).astype(np.int32)
+    weight = parameter(w0)
+    rule = grad_r(weight, density=0.3, steps=4, costs=[torch.tensor(costs)], **ADAM)
+    sign, theta, adam = np.sign(w0), np.abs(w0), Adam(w0.shape)
+    gradients = random.normal(size=(4, 20))
+    history = steps(rule, gradients, lr=0.1)
+    for done, (g, now) in enumerate(zip(gradients, history, strict=True), start=1):
+        theta = theta - 0.1 * sign * adam.direction(g)
+        value = theta * np.sqrt(adam.v * costs.mean() / costs)
+        order = np.argsort(-value)
+        allowed = max(round(0.3 * costs.sum()), round(wanted(0.3, done, 4) * costs.sum()))
+        kept = order[np.cumsum(costs[order]) <= allowed]
+        kept = kept[: int(np.argmax(~(np.cumsum(costs[order]) <= allowed)))] if len(kept) < 20 else kept
+        expected = np.zeros(20)
+        expected[kept] = sign[kept] * theta[kept]
+        np.testing.assert_allclose(now, np.where(value > 0, expected, 0), rtol=1e-6)
+    assert 0 < costs[weight.detach().numpy() != 0].sum() <= round(0.3 * costs.sum())
+
+
+def test_nothing_is_pruned_by_cost_before_gradients_come():
+    weights = [parameter([0.5, 0.4]), parameter([0.3])]
+    costs = [torch.ones(2, dtype=torch.int32), torch.ones(1, dtype=torch.int32)]
+    rule = RULES["grad-r"](weights, Settings(density=0.34, steps=100, costs=costs))
+    for step in range(60):
+        weights[0].grad = torch.ones(2, dtype=torch.float64) * 1e-3
+        weights[1].grad = torch.zeros(1, dtype=torch.float64)
+        rule.before_step(step, lr=0.0)
+        rule.step()
+        if step == 58:  # the second layer has had no gradient yet
+            assert rule.connectivity() == 1.0
+    assert rule.connectivity() == pytest.approx(1 / 3)  # at the end of the course there is no waiting
+
+
+def test_the_published_pull_is_in_proportion_to_the_cost():
+    weight = parameter([1.0, 1.0])
+    costs = [torch.tensor([1, 3], dtype=torch.int32)]
+    rule = grad_r(weight, betas=(0.5, 0.5), alpha=0.5, density=0.5, costs=costs)
+    steps(rule, [[0.0, 0.0]], lr=0.1)  # alpha * lr / (1 - beta1) = 0.1, times 1 / 2 and 3 / 2
+    np.testing.assert_allclose(weight.detach().numpy(), [0.95, 0.85], rtol=1e-12)
+
+
 def test_a_connection_below_the_threshold_learns_on_and_takes_anothers_place():
     rule = grad_r(parameter([0.5, -0.4, 0.1, 0.1]), density=0.25, steps=10)
     still, pull = [0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]
