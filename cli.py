@@ -22,6 +22,7 @@ import typer
 from .atomic import check_writable, write_whole
 from .errors import DataError, ModelFileError, OutputError, ProgramFileError, SnnCompileError
 from .frontend.options import TrainOptions
+from .frontend.processes import rank, world
 
 if TYPE_CHECKING:
     from .compiler.fixed import FixedNetwork
@@ -69,12 +70,20 @@ class Encoding(str, Enum):
     rate = "rate"
 
 
+class Device(str, Enum):
+    """Where the training runs."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+
+
 METHOD, RESET, ENCODING = Method(TrainOptions.method), Reset(TrainOptions.reset), Encoding(TrainOptions.encoding)
 HIDDEN = ",".join(map(str, TrainOptions.hidden))
 
 
 def _fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    if rank() == 0:  # of several processes, the first speaks for all
+        print(f"error: {message}", file=sys.stderr)
 
 
 def _command(function: Callable[..., None]) -> Callable[[], None]:
@@ -169,6 +178,7 @@ def _train(
     data_dir: DataDir = None,
     resume: Annotated[Path | None, typer.Option(help="Go on from the state of an interrupted run.")] = None,
     log: Annotated[Path | None, typer.Option(help="A folder for TensorBoard and the run's settings.")] = None,
+    device: Annotated[Device, typer.Option(help="Where it trains.")] = Device.cpu,
     debug: Debug = False,
 ) -> None:
     """Train a spiking network and prune it while it trains."""
@@ -177,9 +187,10 @@ def _train(
         data=data, method=method.value, density=density, epochs=epochs, seed=seed, out=out, hidden=sizes, steps=steps,
         tau=tau, threshold=threshold, reset=reset.value, encoding=encoding.value, batch=batch, lr=lr, alpha=alpha,
         validation=validation, network=network, quantise_aware=quantise_aware, augment=augment, data_dir=data_dir,
-        resume=resume, log=log,
+        resume=resume, log=log, device=device.value,
     )  # fmt: skip
-    check_writable(out)
+    if rank() == 0:
+        check_writable(out)
     try:
         from .frontend.trainer import train as run_training
     except ModuleNotFoundError as error:
@@ -189,11 +200,15 @@ def _train(
     from .frontend.data import load as load_data
     from .frontend.progress import training_bar
 
-    dataset = load_data(data, data_dir)
-    if dataset.note:
-        print(f"note: {dataset.note}", file=sys.stderr)
-    with training_bar(epochs) as progress:
-        result = run_training(options, progress)
+    with world(options.device) as processes:
+        dataset = processes.together(lambda: load_data(data, data_dir))
+        if not processes.first:
+            run_training(options, None, processes)
+            return
+        if dataset.note:
+            print(f"note: {dataset.note}", file=sys.stderr)
+        with training_bar(epochs) as progress:
+            result = run_training(options, progress, processes)
     print(f"wrote {result.out}: {result.connectivity:.2%} of the weights, best epoch {result.best_epoch}")
     print(f"test accuracy  {result.test_accuracy:.2%} in PyTorch's float")
     _print_chip_accuracy(result.network, dataset)

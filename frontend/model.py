@@ -17,6 +17,7 @@ from ..compiler.network import Network
 from ..errors import NetworkError, UnsupportedError
 from ..runtime.encoding import rate_spikes
 from .neurons import LIFLayer
+from .part import Part, WholeBatchNorm, current, dropout, values
 
 
 class _Channels(nn.Module):
@@ -35,8 +36,11 @@ class _Channels(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         own: Any = self
         if isinstance(self.node, ir.BatchNorm):
+            flat, part = x.flatten(0, 1), current()
+            if self.training and part is not None:
+                return self._normed(flat, self.node.eps, part).reshape(x.shape)
             arrays = (own.running_mean, own.running_var, own.weight, own.bias)
-            normed: Tensor = F.batch_norm(x.flatten(0, 1), *arrays, self.training, 0.1, self.node.eps)
+            normed: Tensor = F.batch_norm(flat, *arrays, self.training, 0.1, self.node.eps)
             return normed.reshape(x.shape)
         wide = [-1] + [1] * (x.ndim - 3)
         if isinstance(self.node, ir.Scale):
@@ -44,6 +48,17 @@ class _Channels(nn.Module):
             return scaled
         normal: Tensor = (x - own.mean.reshape(wide)) / own.std.reshape(wide)
         return normal
+
+    def _normed(self, x: Tensor, eps: float, part: Part) -> Tensor:
+        """Batch norm of a part, by the statistics of the whole batch."""
+        own: Any = self
+        normed: Tensor
+        normed, mean, var = WholeBatchNorm.apply(x, own.weight, own.bias, eps, part)  # type: ignore[no-untyped-call]
+        if part.records:
+            number = values(x, part)
+            own.running_mean.lerp_(mean, 0.1)
+            own.running_var.lerp_(var * (number / max(1, number - 1)), 0.1)
+        return normed
 
 
 class _Image(nn.Module):
@@ -76,6 +91,9 @@ class _SteadyDropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
+        part = current()
+        if self.training and part is not None:
+            return dropout(x, self.p, part)
         return x * F.dropout(torch.ones_like(x[:1]), self.p, self.training)
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from ..errors import UnsupportedError
 
 METHODS = ("grad-r", "deep-r", "stds", "rigl", "set", "dense")
-CHOICES = {"method": METHODS, "reset": ("hard", "soft"), "encoding": ("graded", "rate")}
+CHOICES = {"method": METHODS, "reset": ("hard", "soft"), "encoding": ("graded", "rate"), "device": ("cpu", "cuda")}
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class TrainOptions:
         out: the checkpoint to write.
         resume: the state of an interrupted run (`resume`) to go on from.
         log: a folder for TensorBoard's event files and the run's settings.
+        device: where it trains, ``cpu`` or ``cuda``; the weights are the same up to rounding.
 
     Raises:
         UnsupportedError: an option is out of its range.
@@ -65,6 +66,7 @@ class TrainOptions:
     out: Path = Path("model.pt")
     resume: Path | None = None
     log: Path | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -101,7 +103,7 @@ class TrainOptions:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             if spec.name == "out":
                 late = ["--out", Path(text).as_posix()]
-            elif spec.name in ("resume", "log", "data_dir"):  # they do not change the weights
+            elif spec.name in ("resume", "log", "data_dir", "device"):  # they do not change what is meant
                 continue
             elif isinstance(value, bool):
                 words += [f"--{flag}"] if value else []
