@@ -8,6 +8,7 @@ in one process ends all of them, and the first one says it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -155,7 +156,8 @@ def world(device: str = "cpu") -> Iterator[World]:
     """The processes that `torchrun` started, joined; without it, this one alone.
 
     With several, SIGINT and SIGTERM no longer stop a process at once: all stop together, in `World.add`. After an error
-    the signals stay held, for `torchrun` sends them to the processes that are about to end.
+    the signals stay held, for `torchrun` sends them to the processes that are about to end; and this one must end, for
+    that is how the others notice.
 
     Args:
         device: ``cpu`` or ``cuda``: the GPU of this process on its machine.
@@ -168,8 +170,6 @@ def world(device: str = "cpu") -> Iterator[World]:
     if _size() == 1:
         yield World(device=place)
         return
-    import torch.distributed as dist
-
     joined = _join(place)
     handlers = _held(joined)
     try:
@@ -177,14 +177,13 @@ def world(device: str = "cpu") -> Iterator[World]:
     except BaseException as error:
         joined.tell(error)
         raise
-    else:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    finally:
-        dist.destroy_process_group()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
+@functools.cache
 def _join(place: str) -> World:
+    """Once in a process; its end is the end of the connections, because gloo hangs at times when it closes them."""
     import torch.distributed as dist
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
