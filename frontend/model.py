@@ -17,7 +17,7 @@ from ..compiler.network import Network
 from ..errors import NetworkError, UnsupportedError
 from ..runtime.encoding import rate_spikes
 from .neurons import LIFLayer
-from .part import Part, WholeBatchNorm, current, dropout, values
+from .part import batch_norm, current, dropout
 
 
 class _Channels(nn.Module):
@@ -36,29 +36,17 @@ class _Channels(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         own: Any = self
         if isinstance(self.node, ir.BatchNorm):
-            flat, part = x.flatten(0, 1), current()
-            if self.training and part is not None:
-                return self._normed(flat, self.node.eps, part).reshape(x.shape)
+            flat, part, eps = x.flatten(0, 1), current(), self.node.eps
             arrays = (own.running_mean, own.running_var, own.weight, own.bias)
-            normed: Tensor = F.batch_norm(flat, *arrays, self.training, 0.1, self.node.eps)
-            return normed.reshape(x.shape)
+            if self.training and part is not None:
+                return batch_norm(flat, *arrays, eps, part).reshape(x.shape)
+            return F.batch_norm(flat, *arrays, self.training, 0.1, eps).reshape(x.shape)
         wide = [-1] + [1] * (x.ndim - 3)
         if isinstance(self.node, ir.Scale):
             scaled: Tensor = x * own.factor.reshape(wide)
             return scaled
         normal: Tensor = (x - own.mean.reshape(wide)) / own.std.reshape(wide)
         return normal
-
-    def _normed(self, x: Tensor, eps: float, part: Part) -> Tensor:
-        """Batch norm of a part, by the statistics of the whole batch."""
-        own: Any = self
-        normed: Tensor
-        normed, mean, var = WholeBatchNorm.apply(x, own.weight, own.bias, eps, part)  # type: ignore[no-untyped-call]
-        if part.records:
-            number = values(x, part)
-            own.running_mean.lerp_(mean, 0.1)
-            own.running_var.lerp_(var * (number / max(1, number - 1)), 0.1)
-        return normed
 
 
 class _Image(nn.Module):

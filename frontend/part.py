@@ -133,6 +133,26 @@ class WholeBatchNorm(torch.autograd.Function):
         return inner * gain.view(ctx.wide), own[1], own[0], None, None
 
 
+def batch_norm(
+    x: Tensor, running_mean: Tensor, running_var: Tensor, weight: Tensor, bias: Tensor, eps: float, part: Part
+) -> Tensor:
+    """`WholeBatchNorm` of x (n, channels, …); the running statistics take in a tenth, of the variance the unbiased.
+
+    >>> mean, var, ones = torch.zeros(1), torch.ones(1), torch.ones(1)
+    >>> batch_norm(torch.tensor([[1.0], [3.0]]), mean, var, ones, ones, 0.0, Part(0, 0, 2, 2)).flatten().tolist()
+    [0.0, 2.0]
+    >>> round(float(mean), 4), round(float(var), 4)
+    (0.2, 1.1)
+    """
+    normed: Tensor
+    normed, now, spread = WholeBatchNorm.apply(x, weight, bias, eps, part)  # type: ignore[no-untyped-call]
+    if part.records:
+        number = values(x, part)
+        running_mean.lerp_(now, 0.1)
+        running_var.lerp_(spread * (number / max(1, number - 1)), 0.1)
+    return normed
+
+
 def values(x: Tensor, part: Part) -> int:
     """Values per channel in all parts, from this part's activations (steps × samples, channels, …).
 
