@@ -75,7 +75,7 @@ def train(options: TrainOptions, progress: Progress | None = None, world: World 
                 keeper.write()
             result = _finish(run, data)
         except KeyboardInterrupt as error:
-            raise keeper.interrupted() from error
+            raise processes.together(keeper.interrupted) from error
         keeper.remove()
     return result
 
