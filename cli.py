@@ -23,6 +23,7 @@ import typer
 from .atomic import check_writable, write_whole
 from .errors import DataError, ModelFileError, OutputError, ProgramFileError, SnnCompileError
 from .frontend.options import TrainOptions
+from .frontend.processes import rank, world
 
 if TYPE_CHECKING:
     from .compiler.fixed import FixedNetwork
@@ -71,6 +72,13 @@ class Encoding(str, Enum):
     spikes = "spikes"
 
 
+class Device(str, Enum):
+    """Where the training runs."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+
+
 class Count(str, Enum):
     """What the density of a training run is a share of."""
 
@@ -84,7 +92,8 @@ HIDDEN = ",".join(map(str, TrainOptions.hidden))
 
 
 def _fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    if rank() == 0:  # of several processes, the first speaks for all
+        print(f"error: {message}", file=sys.stderr)
 
 
 def _command(function: Callable[..., None]) -> Callable[[], None]:
@@ -188,6 +197,7 @@ def _train(
     data_dir: DataDir = None,
     resume: Annotated[Path | None, typer.Option(help="Go on from the state of an interrupted run.")] = None,
     log: Annotated[Path | None, typer.Option(help="A folder for TensorBoard and the run's settings.")] = None,
+    device: Annotated[Device, typer.Option(help="Where it trains.")] = Device.cpu,
     debug: Debug = False,
 ) -> None:
     """Train a spiking network and prune it while it trains."""
@@ -197,8 +207,10 @@ def _train(
         tau=tau, threshold=threshold, reset=reset.value, encoding=None if encoding is None else encoding.value,
         batch=batch, lr=lr, alpha=alpha, count=count.value, fit=fit, cores=cores, validation=validation,
         network=network, quantise_aware=quantise_aware, augment=augment, data_dir=data_dir, resume=resume, log=log,
+        device=device.value,
     )  # fmt: skip
-    check_writable(out)
+    if rank() == 0:
+        check_writable(out)
     try:
         from .frontend.trainer import train as run_training
     except ModuleNotFoundError as error:
@@ -208,11 +220,15 @@ def _train(
     from .frontend.data import load as load_data
     from .frontend.progress import training_bar
 
-    dataset = load_data(data, data_dir, steps)
-    if dataset.note:
-        print(f"note: {dataset.note}", file=sys.stderr)
-    with training_bar(epochs) as progress:
-        result = run_training(options, progress, dataset)
+    with world(options.device) as processes:
+        dataset = processes.together(lambda: load_data(data, data_dir, steps))
+        if not processes.first:
+            run_training(options, None, dataset, processes)
+            return
+        if dataset.note:
+            print(f"note: {dataset.note}", file=sys.stderr)
+        with training_bar(epochs) as progress:
+            result = run_training(options, progress, dataset, processes)
     share = f"{result.connectivity:.2%} of the weights"
     if round(result.synapse_connectivity, 4) != round(result.connectivity, 4):
         share += f", {result.synapse_connectivity:.2%} of the synapses"

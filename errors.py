@@ -62,5 +62,9 @@ class OutputError(SnnCompileError):
     """A result cannot be written where it is wanted."""
 
 
+class ProcessError(SnnCompileError):
+    """The processes of one training run do not find each other, lose one, or disagree."""
+
+
 class BackendError(SnnCompileError):
     """A backend is not installed, failed or ran out of time."""

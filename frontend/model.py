@@ -17,6 +17,7 @@ from ..compiler.network import Network
 from ..errors import NetworkError, UnsupportedError
 from ..runtime.encoding import rate_spikes
 from .neurons import LIFLayer
+from .part import batch_norm, current, dropout
 
 
 class _Channels(nn.Module):
@@ -35,9 +36,11 @@ class _Channels(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         own: Any = self
         if isinstance(self.node, ir.BatchNorm):
+            flat, part, eps = x.flatten(0, 1), current(), self.node.eps
             arrays = (own.running_mean, own.running_var, own.weight, own.bias)
-            normed: Tensor = F.batch_norm(x.flatten(0, 1), *arrays, self.training, 0.1, self.node.eps)
-            return normed.reshape(x.shape)
+            if self.training and part is not None:
+                return batch_norm(flat, *arrays, eps, part).reshape(x.shape)
+            return F.batch_norm(flat, *arrays, self.training, 0.1, eps).reshape(x.shape)
         wide = [-1] + [1] * (x.ndim - 3)
         if isinstance(self.node, ir.Scale):
             scaled: Tensor = x * own.factor.reshape(wide)
@@ -76,6 +79,9 @@ class _SteadyDropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
+        part = current()
+        if self.training and part is not None:
+            return dropout(x, self.p, part)
         return x * F.dropout(torch.ones_like(x[:1]), self.p, self.training)
 
 

@@ -35,25 +35,28 @@ class ATan(torch.autograd.Function):
 
 
 class FusedLIF(torch.autograd.Function):
-    """All steps of a LIF population on the CPU: ``apply(currents, node, steps)``; see `lif_kernel`."""
+    """All steps of a LIF population on the CPU: ``apply(currents, node, steps)``; see `lif_kernel`.
+
+    PyTorch allocates what it returns: a matrix product may round otherwise where numpy's memory is aligned otherwise.
+    """
 
     @staticmethod
     def forward(ctx: Any, currents: Tensor, node: LIF, steps: int) -> Tensor:
         x = currents.detach().contiguous().reshape(len(currents), -1).numpy()
-        shape = (steps, x.shape[1])
-        spikes, slope = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        sent = torch.empty(steps, x.shape[1])
+        spikes, slope = sent.numpy(), np.empty(sent.shape, np.float32)
         tau, threshold = np.float32(node.tau), np.float32(node.threshold)
         lif_forward(x, spikes, slope, tau, threshold, node.decay_input, node.fires == ">", node.reset == "hard")
         ctx.node, ctx.slope, ctx.spikes, ctx.shape = node, slope, spikes, currents.shape
-        return torch.from_numpy(spikes).reshape(steps, *currents.shape[1:])
+        return sent.reshape(steps, *currents.shape[1:])
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None, None]:
         node: LIF = ctx.node
         grad = grads[0].contiguous().reshape(ctx.spikes.shape).numpy()
-        grad_x = np.empty((ctx.shape[0], grad.shape[1]), np.float32)
-        lif_backward(grad, ctx.spikes, ctx.slope, grad_x, np.float32(node.tau), node.decay_input, node.reset == "hard")
-        return torch.from_numpy(grad_x).reshape(ctx.shape), None, None
+        grad_x, tau = torch.empty(ctx.shape[0], grad.shape[1]), np.float32(node.tau)
+        lif_backward(grad, ctx.spikes, ctx.slope, grad_x.numpy(), tau, node.decay_input, node.reset == "hard")
+        return grad_x.reshape(ctx.shape), None, None
 
 
 class LIFLayer(nn.Module):

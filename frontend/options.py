@@ -15,6 +15,7 @@ CHOICES = {
     "reset": ("hard", "soft"),
     "encoding": ("graded", "rate", "spikes"),
     "count": ("weights", "synapses"),
+    "device": ("cpu", "cuda"),
 }
 EVENTS = ("nmnist", "dvs-gesture", "shd")
 """Data sets whose samples are spikes already."""
@@ -47,6 +48,7 @@ class TrainOptions:
         out: the checkpoint to write.
         resume: the state of an interrupted run (`resume`) to go on from.
         log: a folder for TensorBoard's event files and the run's settings.
+        device: where it trains, ``cpu`` or ``cuda``; the weights are the same up to rounding.
 
     Raises:
         UnsupportedError: an option is out of its range.
@@ -80,6 +82,7 @@ class TrainOptions:
     out: Path = Path("model.pt")
     resume: Path | None = None
     log: Path | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -134,7 +137,7 @@ class TrainOptions:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             if spec.name == "out":
                 late = ["--out", Path(text).as_posix()]
-            elif spec.name in ("resume", "log", "data_dir"):  # they do not change the weights
+            elif spec.name in ("resume", "log", "data_dir", "device"):  # they do not change what is meant
                 continue
             elif isinstance(value, bool):
                 words += [f"--{flag}"] if value else []

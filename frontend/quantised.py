@@ -57,7 +57,9 @@ class StraightThrough:
         self.scales = {}
         trained = self.model.to_network()
         network = compile_network(trained, self.chip).network
-        self.scales = {name: torch.tensor(q, dtype=torch.float32) for name, q in layer_scales(trained, network).items()}
+        device = next(self.model.parameters()).device
+        scales = layer_scales(trained, network)
+        self.scales = {name: torch.tensor(q, dtype=torch.float32, device=device) for name, q in scales.items()}
         return network
 
     def weights(self) -> dict[str, Tensor]:

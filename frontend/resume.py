@@ -52,8 +52,8 @@ def resume_path(out: Path) -> Path:
 
 
 def deciding(options: TrainOptions) -> dict[str, Any]:
-    """The options that decide the weights, plain: all but where files are."""
-    places = ("out", "data_dir", "resume", "log")
+    """The options that decide the weights, plain: all but where files and processors are."""
+    places = ("out", "data_dir", "resume", "log", "device")
     plain = {key: value for key, value in dataclasses.asdict(options).items() if key not in places}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
@@ -77,11 +77,13 @@ class Keeper:
             self.write()
 
     def write(self) -> None:
-        """Writes the state that was taken last, whole or not at all.
+        """Writes the state that was taken last, whole or not at all; of several processes, the first does.
 
         Raises:
             OutputError: the file cannot be written there.
         """
+        if not self.run.world.first:
+            return
         content = {
             "format": FORMAT,
             "version": VERSION,
@@ -100,7 +102,8 @@ class Keeper:
 
     def remove(self) -> None:
         """The run is finished: its resume file goes."""
-        self.path.unlink(missing_ok=True)
+        if self.run.world.first:
+            self.path.unlink(missing_ok=True)
 
 
 def _samples(run: Run) -> list[int]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..compiler.network import Network
-from ..compiler.nodes import LIF, Input
+from ..compiler.nodes import LIF, Dropout, Input
 from ..compiler.pipeline import compile_network
 from ..errors import LimitError, NetworkError, SnnCompileError, UnsupportedError
 from ..hw_targets import chip as chips
@@ -25,7 +25,8 @@ from .fit import Fit, weight_costs
 from .model import SpikingNetwork, fully_connected
 from .networks import build
 from .options import TrainOptions
-from .parallel import backward
+from .parallel import ALONE, backward
+from .processes import World
 from .quantised import StraightThrough
 from .rules import RULES, Rule, Settings, connectivity
 
@@ -38,13 +39,17 @@ TARGET = "loihi2"
 
 
 @torch.no_grad()
-def accuracy(model: SpikingNetwork, samples: Tensor, labels: Tensor, batch: int = 256) -> float:
-    """Share of samples whose label has the highest firing rate (the first of equals)."""
+def accuracy(model: SpikingNetwork, samples: Tensor, labels: Tensor, world: World = ALONE, batch: int = 256) -> float:
+    """Share of samples whose label has the highest firing rate (the first of equals); the processes share the batches.
+
+    The batches are the same for any number of processes, and so are the rates, to the last bit.
+    """
     model.eval()
     hits = 0
-    for some, truth in zip(torch.split(samples, batch), torch.split(labels, batch), strict=True):
+    batches = list(zip(torch.split(samples, batch), torch.split(labels, batch), strict=True))
+    for some, truth in batches[world.rank :: world.size]:
         hits += int((model(some).argmax(1) == truth).sum())
-    return hits / len(samples)
+    return world.count(hits) / len(samples)
 
 
 def build_model(options: TrainOptions, data: DataSet) -> SpikingNetwork:
@@ -77,26 +82,31 @@ class Run:
         best: (validation accuracy, -loss) of the weights in `best_weights`, those of epoch `best_epoch`.
     """
 
-    def __init__(self, options: TrainOptions, data: DataSet, pool: ThreadPoolExecutor | None = None) -> None:
+    def __init__(
+        self, options: TrainOptions, data: DataSet, pool: ThreadPoolExecutor | None = None, world: World = ALONE
+    ) -> None:
         self.options = options
         self.pool = pool
+        self.world = world
         self.random = torch.Generator().manual_seed(options.seed)
         order = torch.randperm(len(data.train_samples), generator=self.random)
         held_out = max(1, int(options.validation * len(order)))
-        samples, labels = torch.from_numpy(data.train_samples), torch.from_numpy(data.train_labels)
+        samples = torch.from_numpy(data.train_samples).to(world.device)
+        labels = torch.from_numpy(data.train_labels).to(world.device)
         self.validation = samples[order[:held_out]], labels[order[:held_out]]
         self.samples, self.labels = samples[order[held_out:]], labels[order[held_out:]]
         self.classes = data.classes
         self.augment = _augmentation(data) if options.augment else None
-        self.model = build_model(options, data)
+        self.model = build_model(options, data).to(world.device)
+        self.drops = any(isinstance(node, Dropout) for node in self.model.network.nodes)
         self.total = options.epochs * math.ceil(len(self.samples) / options.batch)
         self.step, self.done, self.lr = 0, 0, 0.0
         self.best: tuple[float, float] | None = None
         self.best_epoch = 0
         self.best_weights: dict[str, Tensor] = {}
-        self.rates_over = torch.from_numpy(data.train_samples[:RATE_SAMPLES])
+        self.rates_over = torch.from_numpy(data.train_samples[:RATE_SAMPLES]).to(world.device)
         self.calibration = data.train_samples[:CALIBRATION_SAMPLES]
-        self.synapses = weight_costs(self.model.network)
+        self.synapses = [costs.to(world.device) for costs in weight_costs(self.model.network)]
         by_synapses = options.count == "synapses" or options.fit is not None
         settings = Settings(
             density=options.density,
@@ -127,7 +137,9 @@ class Run:
 
     def accuracy(self, samples: Tensor, labels: Tensor) -> float:
         """Share of samples that the weights of now tell right: in float, or on the chip where training is for it."""
-        return accuracy(self.model, samples, labels) if self.straight is None else self.chip_accuracy(samples, labels)
+        if self.straight is None:
+            return accuracy(self.model, samples, labels, self.world)
+        return self.chip_accuracy(samples, labels)
 
     def chip_accuracy(self, samples: Tensor, labels: Tensor) -> float:
         """The same in the integers of loihi2; 0 where the network cannot go there."""
@@ -135,12 +147,13 @@ class Run:
             network = compile_network(self.model.to_network(), chips.load(TARGET)).network
         except SnnCompileError:
             return 0.0
-        return float((run_engine(network, samples.numpy()).predictions == labels.numpy()).mean())
+        return float((run_engine(network, samples.cpu().numpy()).predictions == labels.cpu().numpy()).mean())
 
     def epoch(self) -> Epoch:
         """One pass over the training part; the validation part is looked at, the test part is not."""
         loss = self.one_pass()
         self.done += 1
+        self.world.check_same([*self.model.state_dict().values(), *self.rule.active()], self.done)
         valid = self.accuracy(*self.validation)
         on_target = self.rule.settled
         if self.fit is not None:
@@ -186,8 +199,9 @@ class Run:
             self.rest.zero_grad()
             self.rest.param_groups[0]["lr"] = self.lr
         wanted = F.one_hot(self.labels[index], self.classes).to(torch.float32)
+        seed = int(torch.randint(2**62, (), generator=self.random)) if self.drops else 0
         with contextlib.nullcontext() if self.straight is None else self.straight.applied():
-            loss = backward(self.model, samples, wanted, self.pool)
+            loss = backward(self.model, samples, wanted, self.pool, self.world, seed)
         self.rule.before_step(self.step, self.lr)
         self.rule.step()
         if self.rest is not None:
@@ -235,7 +249,7 @@ class Run:
         self.best = None if state["best"] is None else (float(state["best"][0]), float(state["best"][1]))
         self.best_weights = dict(state["best_weights"])
         self.model.load_state_dict(state["model"])
-        self.rule.load_state_dict(state["rule"])
+        self.rule.load_state_dict({**_moved(state["rule"], self.world.device), "random": state["rule"]["random"]})
         if self.rest is not None:
             self.rest.load_state_dict(state["rest"])
         self.random.set_state(state["random"])
@@ -246,3 +260,12 @@ def _augmentation(data: DataSet) -> Callable[[Tensor, torch.Generator], Tensor] 
     from .augment import augmentation
 
     return augmentation(data)
+
+
+def _moved(state: Any, device: str) -> Any:
+    """Plain values, lists and dicts, their tensors on the device."""
+    if isinstance(state, Mapping):
+        return {key: _moved(value, device) for key, value in state.items()}
+    if isinstance(state, list):
+        return [_moved(value, device) for value in state]
+    return state.to(device) if isinstance(state, Tensor) else state

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,9 @@ from .checkpoint import write_checkpoint
 from .data import DataSet, load
 from .epoch import Epoch, Log
 from .options import TrainOptions
-from .parallel import gradient_pool
+from .parallel import LEAST, gradient_pool
+from .processes import World
+from .processes import world as join
 from .resume import Keeper, read_resume, resume_path
 from .run import Run, accuracy
 
@@ -37,50 +42,76 @@ class TrainResult:
 Progress = Callable[[Epoch], None]
 
 
-def train(options: TrainOptions, progress: Progress | None = None, data: DataSet | None = None) -> TrainResult:
+def train(
+    options: TrainOptions,
+    progress: Progress | None = None,
+    data: DataSet | None = None,
+    world: World | None = None,
+) -> TrainResult:
     """Trains a spiking network and writes its checkpoint to `options.out`.
 
     Loss: mean squared error of the firing rate against one-hot. The epoch with the best validation accuracy is kept,
     among those that have the density; the test samples are used once, at the end. While it runs, its state is written
     beside `options.out` (`resume`), from where `options.resume` goes on.
 
+    In several processes every one returns the result; the first one writes.
+
     Args:
-        progress: called after every epoch.
+        progress: called after every epoch, in the first process.
         data: the data set of the options, where it was loaded already.
+        world: the processes, where the caller has joined them; else they are joined here (`processes.world`).
 
     Raises:
         DataError: the data set is unknown, or its files are missing or damaged.
-        UnsupportedError: the density was not reached within the epochs.
+        UnsupportedError: the density was not reached within the epochs; a batch is too small for so many processes.
+        ProcessError: another process failed, or has other weights.
         ModelFileError: `options.resume` is broken or of another run.
         OutputError: `options.out`, the resume file or `options.log` cannot be written.
         TrainingInterrupted: ^C, after the state of the last finished epoch was written.
     """
-    check_writable(options.out)
-    check_writable(resume_path(options.out))
-    data = load(options.data, options.data_dir, options.steps) if data is None else data
-    with gradient_pool() as pool:
-        run = Run(options, data, pool)
-        if options.resume is not None:
-            read_resume(run, options.resume)
+    joining = join(options.device) if world is None else contextlib.nullcontext(world)
+    with joining as processes, gradient_pool() as pool:
+        run, samples = processes.together(lambda: _begin(options, data, pool, processes))
         keeper = Keeper(run)
         try:
             _epochs(run, keeper, progress)
-            result = _finish(run, data)
+            if processes.size > 1:  # from here on they no longer agree to stop
+                keeper.write()
+            result = _finish(run, samples)
         except KeyboardInterrupt as error:
-            raise keeper.interrupted() from error
+            raise processes.together(keeper.interrupted) from error
         keeper.remove()
     return result
 
 
+def _begin(options: TrainOptions, data: DataSet | None, pool: ThreadPoolExecutor, world: World) -> tuple[Run, DataSet]:
+    """The run where it begins or goes on, and its data."""
+    least = world.size * LEAST
+    if world.size > 1 and options.batch < least:
+        problem = f"is {options.batch}, {world.size} processes need {least} or more"
+        raise UnsupportedError(
+            "--batch", problem, "raise it, or start fewer processes", value=options.batch, limit=least
+        )
+    if world.first:
+        check_writable(options.out)
+        check_writable(resume_path(options.out))
+    data = load(options.data, options.data_dir, options.steps) if data is None else data
+    run = Run(options, data, pool, world)
+    if options.resume is not None:
+        read_resume(run, options.resume)
+    return run, data
+
+
 def _epochs(run: Run, keeper: Keeper, progress: Progress | None) -> None:
     """The epochs that are left."""
-    log = Log(run.options, run.done + 1)
+    options = run.options if run.world.first else dataclasses.replace(run.options, log=None)
+    log = Log(options, run.done + 1)
     try:
-        while run.done < run.options.epochs:
+        while run.done < options.epochs:
             epoch = run.epoch()
             keeper.epoch()
             log.write(epoch)
-            if progress is not None:
+            if progress is not None and run.world.first:
                 progress(epoch)
     finally:
         log.close()
@@ -93,7 +124,7 @@ def _finish(run: Run, data: DataSet) -> TrainResult:
         raise _off_target(run)
     model.load_state_dict(run.best_weights)
     samples, labels = torch.from_numpy(data.test_samples), torch.from_numpy(data.test_labels)
-    test = accuracy(model, samples, labels)
+    test = accuracy(model, samples.to(run.world.device), labels.to(run.world.device), run.world)
     share, synapses = run.shares()
     facts: dict[str, Any] = {
         "data": options.data,
@@ -108,7 +139,7 @@ def _finish(run: Run, data: DataSet) -> TrainResult:
         "command": options.command,
     }
     network = run.network(facts)
-    write_checkpoint(network, options.out)
+    run.world.together(lambda: write_checkpoint(network, options.out) if run.world.first else None)
     return TrainResult(network, test, run.best[0], share, synapses, run.best_epoch, options.out)
 
 

@@ -38,7 +38,7 @@ def test_the_parts_add_up_to_the_whole(batch):
         torch.testing.assert_close(ours_, theirs, atol=1e-7, rtol=1e-4)
 
 
-def test_a_network_that_looks_at_the_batch_as_a_whole_is_not_cut():
+def test_batch_norm_takes_the_statistics_of_the_whole_batch():
     arrays = {key: torch.ones(30).numpy() for key in ("weight", "bias", "running_mean", "running_var")}
     nodes = (
         ir.Input("x", shape=(20,), max_value=16),

@@ -84,6 +84,17 @@ def test_biases_and_batch_norm_go_on_too(tmp_path, monkeypatch):
     assert not torch.equal(one.model.norm.weight, torch.ones(8))
 
 
+def test_dropout_goes_on_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = TrainOptions(**{**QUICK, "epochs": 3}, network="fc20,lif,dropout0.5,fc10,lif", out="model.pt")
+    trainer.train(options)
+    wanted = (tmp_path / "model.pt").read_bytes()
+    interrupted(options, 1)
+    torch.manual_seed(7)
+    trainer.train(dataclasses.replace(options, resume="model.pt.resume"))
+    assert (tmp_path / "model.pt").read_bytes() == wanted
+
+
 def test_the_state_is_written_while_the_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(resume, "SECONDS", 0.0)
     seen = []
