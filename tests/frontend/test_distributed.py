@@ -34,7 +34,7 @@ from snn_compile.frontend.resume import TrainingInterrupted
 
 def interrupted(run, progress=None):
     try:
-        trainer.train(run, progress, world)
+        trainer.train(run, progress, world=world)
     except TrainingInterrupted as error:
         world.interrupted = False
         print(error.done)
