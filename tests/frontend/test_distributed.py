@@ -131,7 +131,7 @@ def test_torchrun_starts_the_command(tmp_path):
 
 def test_a_batch_that_feeds_not_all_processes_is_refused(tmp_path):
     with pytest.raises(UnsupportedError, match=r"--batch: is 100, 4 processes need 128 or more; raise it, or start"):
-        trainer._begin(TrainOptions(batch=100, out=tmp_path / "m.pt"), None, processes.World(0, 4))
+        trainer._begin(TrainOptions(batch=100, out=tmp_path / "m.pt"), None, None, processes.World(0, 4))
 
 
 def test_what_is_missing_to_join_is_a_sentence(monkeypatch):
