@@ -18,6 +18,7 @@ from ..errors import NetworkError, UnsupportedError
 from ..runtime.encoding import rate_spikes
 from .neurons import LIFLayer
 from .part import batch_norm, current, dropout
+from .sparse_linear import SparseLinear
 
 
 class _Channels(nn.Module):
@@ -86,7 +87,7 @@ class _SteadyDropout(nn.Module):
 
 
 def _linear(node: ir.Linear) -> nn.Module:
-    layer = nn.Linear(node.weight.shape[1], node.weight.shape[0], bias=node.bias is not None)
+    layer = SparseLinear(node.weight.shape[1], node.weight.shape[0], bias=node.bias is not None)
     with torch.no_grad():
         layer.weight.copy_(torch.tensor(node.weight))
         if node.bias is not None:
