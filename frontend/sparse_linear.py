@@ -36,7 +36,8 @@ class _Sparse(torch.autograd.Function):
         back = None
         if ctx.needs:
             back = torch.empty(x.shape[1], len(x))
-            multiply_back(*ctx.parts, grad.t().contiguous().numpy(), back.numpy())
+            starts, columns, values = ctx.parts
+            multiply_back(starts, columns, values, grad.t().contiguous().numpy(), back.numpy())
             back = back.t().contiguous()
         return back, grad.t() @ x
 
