@@ -53,10 +53,12 @@ def plan(seeds: list[int]) -> list[Run]:
         *rows("dense", [{"method": "dense"}], rest),
         *rows("grad-r", densities[:1], rest),
         *rows("grad-r, quantise-aware", aware[:1], seeds),
-        *rivals,
-        *rows("grad-r", densities[1:], rest),
+        *rivals[: len(RIVALS)],
         *rows("grad-r, published", [{"alpha": alpha} for alpha in ALPHAS], first),
+        *rivals[len(RIVALS) : 2 * len(RIVALS)],
+        *rows("grad-r", densities[1:], rest),
         *rows("grad-r, quantise-aware", aware[1:], first),
+        *rivals[2 * len(RIVALS) :],
     ]
 
 

@@ -34,7 +34,8 @@ class Bill:
         total: costs of all weights.
         budget: what the connections may cost at the end.
         prices: costs in units of their mean, of the type of the weights.
-        worths: tensors of the type and the shapes of the weights, or of one element where all weights cost the same.
+        worths: tensors of the type and the shapes of the weights, or of one element where all weights cost the same;
+            they stay as they are until the next `weigh`, so that the delta of now keeps its meaning.
     """
 
     def __init__(self, weights: Sequence[Tensor], costs: Sequence[Tensor] | None, density: float) -> None:
@@ -44,6 +45,7 @@ class Bill:
         self.charge(
             [torch.ones(1, dtype=torch.int32, device=w.device) for w in self.weights] if costs is None else costs
         )
+        self.worths = [price.rsqrt().contiguous() for price in self.prices]
 
     def charge(self, costs: Sequence[Tensor]) -> None:
         """Takes other costs; the density stays."""
@@ -54,7 +56,6 @@ class Bill:
         mean = self.total / max(1, sum(weight.numel() for weight in self.weights))
         pairs = zip(self.weights, self.costs, strict=True)
         self.prices = [cost.to(weight.dtype) / mean for weight, cost in pairs]
-        self.worths = [price.rsqrt().contiguous() for price in self.prices]
         self.aim(self.density)
 
     def weigh(self, squares: Sequence[Tensor]) -> None:

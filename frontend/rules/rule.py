@@ -170,7 +170,7 @@ class Rule(abc.ABC):
     def state_dict(self) -> dict[str, Any]:
         """A copy of all that the next steps depend on, besides the weights: plain numbers and tensors."""
         state = {name: copy.deepcopy(getattr(self, name)) for name in (*self._own, *self.state)}
-        bill = {"costs": copy.deepcopy(self.bill.costs), "density": self.bill.density}
+        bill = {key: copy.deepcopy(getattr(self.bill, key)) for key in ("costs", "worths", "density")}
         return {**state, **bill, "random": self.random.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -184,10 +184,12 @@ class Rule(abc.ABC):
             if _layout(mine) != _layout(given):
                 raise ValueError(f"{name}: is not of the kind and size that this rule has")
             setattr(self, name, copy.deepcopy(given))
-        if _layout(state["costs"]) != _layout(self.bill.costs):
-            raise ValueError("costs: are not those of this rule's weights")
+        for name in ("costs", "worths"):
+            if _layout(state[name]) != _layout(getattr(self.bill, name)):
+                raise ValueError(f"{name}: are not those of this rule's weights")
         self.bill.aim(float(state["density"]))
         self.bill.charge(copy.deepcopy(state["costs"]))
+        self.bill.worths = copy.deepcopy(state["worths"])
         self.random.set_state(state["random"])
 
 

@@ -11,10 +11,15 @@ PRUNING = sorted(set(RULES) - {"dense"})
 SHAPES = ((30, 20), (10, 30), (4, 2, 3, 3))
 
 
-def start(name, steps, density=0.1, seed=0, alpha=None):
+def start(name, steps, density=0.1, seed=0, alpha=None, costs=None):
     random = torch.Generator().manual_seed(7)
     weights = [torch.nn.Parameter(torch.empty(s).uniform_(-0.2, 0.2, generator=random)) for s in SHAPES]
-    return RULES[name](weights, Settings(density=density, steps=steps, seed=seed, alpha=alpha))
+    return RULES[name](weights, Settings(density=density, steps=steps, seed=seed, alpha=alpha, costs=costs))
+
+
+def some_costs(seed):
+    random = torch.Generator().manual_seed(seed)
+    return [torch.randint(1, 50, shape, generator=random, dtype=torch.int32) for shape in SHAPES]
 
 
 def run(rule, first, last, lr=0.02):
@@ -75,6 +80,27 @@ def test_the_number_is_constant_and_connections_move(name):
     pruned, regrown = rule.changes()
     assert pruned == regrown > 0
     assert rule.changes() == (0, 0)
+
+
+def test_costs_that_change_go_on_bit_for_bit(tmp_path):
+    """Between two control points: the worths of the last one hold until the next."""
+    first = run(start("grad-r", 1000, costs=some_costs(0)), 0, 503)
+    first.bill.charge(some_costs(1))
+    first.bill.aim(0.2)
+    torch.save({"rule": first.state_dict(), "weights": first.weights}, tmp_path / "state")
+    content = torch.load(tmp_path / "state", weights_only=True)
+    second = start("grad-r", 1000, costs=some_costs(0))
+    for weight, given in zip(second.weights, content["weights"], strict=True):
+        weight.data.copy_(given)
+    second.load_state_dict(content["rule"])
+    before = first.connectivity()
+    for last in (505, 600, 1000):
+        run(first, first.at + 1, last)
+        run(second, second.at + 1, last)
+        assert all(torch.equal(one, other) for one, other in zip(first.weights, second.weights, strict=True))
+        if last == 505:
+            assert first.connectivity() == pytest.approx(before, abs=0.02)
+    assert first.settled
 
 
 @pytest.mark.parametrize("alpha", [None, 0.5])
