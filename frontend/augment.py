@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -22,25 +20,20 @@ Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 """(raw samples (n, …) uint8, random numbers) -> samples of the same shape, float32 in the same units."""
 
 
-def augmentation(data: DataSet, pool: ThreadPoolExecutor | None = None) -> Augmentation | None:
+def augmentation(data: DataSet) -> Augmentation | None:
     """What training does to the samples of this data set, as in "Pruning of Deep Spiking Neural Networks through
     Gradient Rewiring" (Chen et al., 2021): an affine map for MNIST and its like, a crop and a flip for CIFAR-10.
 
     The same generator state gives the same samples, on one device. None: the samples are taken as they are.
 
-    Args:
-        pool: threads that may help; the samples are the same.
-
     >>> from .data import load
     >>> augmentation(load("digits")) is None
     True
     """
-    if data.name in ("mnist", "fashion-mnist"):
-        return functools.partial(random_affine, pool=pool)
-    return crop_and_flip if data.name == "cifar10" else None
+    return {"mnist": random_affine, "fashion-mnist": random_affine, "cifar10": crop_and_flip}.get(data.name)
 
 
-def random_affine(batch: Tensor, random: torch.Generator, pool: ThreadPoolExecutor | None = None) -> Tensor:
+def random_affine(batch: Tensor, random: torch.Generator) -> Tensor:
     """Each image turned by ±30°, scaled by 0.85 … 1.11 and shifted by ±15 % of its size, all uniform.
 
     The published code takes the nearest pixel and shifts by whole ones; here pixels are interpolated.
@@ -49,7 +42,7 @@ def random_affine(batch: Tensor, random: torch.Generator, pool: ThreadPoolExecut
         batch: (n, channels, rows, columns) uint8.
     """
     maps = random_maps(len(batch), batch.shape[2], batch.shape[3], random)
-    return affine(batch, maps, pool) if batch.device.type == "cpu" else affine_on_device(batch, maps.to(batch.device))
+    return affine(batch, maps) if batch.device.type == "cpu" else affine_on_device(batch, maps.to(batch.device))
 
 
 def random_maps(count: int, rows: int, columns: int, random: torch.Generator) -> Tensor:
@@ -65,8 +58,8 @@ def random_maps(count: int, rows: int, columns: int, random: torch.Generator) ->
     return torch.stack([a, b, -(a * shift_x + b * shift_y), -b, a, b * shift_x - a * shift_y], dim=1)
 
 
-def affine(batch: Tensor, maps: Tensor, pool: ThreadPoolExecutor | None = None) -> Tensor:
-    """The images under their maps, zeros outside; on the CPU, one thread, or two of a pool.
+def affine(batch: Tensor, maps: Tensor) -> Tensor:
+    """The images under their maps, zeros outside; on the CPU, one thread.
 
     >>> image = torch.tensor([[[[1, 2], [3, 4]]]], dtype=torch.uint8)
     >>> affine(image, torch.tensor([[1.0, 0, 1, 0, 1, 0]])).tolist()  # one pixel to the left
@@ -76,9 +69,8 @@ def affine(batch: Tensor, maps: Tensor, pool: ThreadPoolExecutor | None = None) 
 
     channels, rows, columns = batch.shape[1:]
     images = batch.contiguous().view(-1, rows, columns)
-    out, maps = torch.empty(images.shape), maps.repeat_interleave(channels, dim=0).cpu()
-    halves = [[half.numpy() for half in torch.tensor_split(tensor, 2)] for tensor in (images, maps, out)]
-    list(map(warp, *halves) if pool is None else pool.map(warp, *halves))
+    out = torch.empty(images.shape)
+    warp(images.numpy(), maps.repeat_interleave(channels, dim=0).cpu().numpy(), out.numpy())
     return out.view(batch.shape)
 
 

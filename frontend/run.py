@@ -96,7 +96,7 @@ class Run:
         self.validation = samples[order[:held_out]], labels[order[:held_out]]
         self.samples, self.labels = samples[order[held_out:]], labels[order[held_out:]]
         self.classes = data.classes
-        self.augment = _augmentation(data, pool) if options.augment else None
+        self.augment = _augmentation(data) if options.augment else None
         self.model = build_model(options, data).to(world.device)
         self.drops = any(isinstance(node, Dropout) for node in self.model.network.nodes)
         self.total = options.epochs * math.ceil(len(self.samples) / options.batch)
@@ -255,11 +255,11 @@ class Run:
         self.random.set_state(state["random"])
 
 
-def _augmentation(data: DataSet, pool: ThreadPoolExecutor | None) -> Callable[[Tensor, torch.Generator], Tensor] | None:
+def _augmentation(data: DataSet) -> Callable[[Tensor, torch.Generator], Tensor] | None:
     """What the data set's samples go through at random in training: raw units in, raw units out; None: nothing."""
     from .augment import augmentation
 
-    return augmentation(data, pool)
+    return augmentation(data)
 
 
 def _moved(state: Any, device: str) -> Any:

@@ -43,6 +43,17 @@ def adam_direction(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def alive_weights(theta: Any, sign: Any, weight: Any, worth: Any, delta: Any) -> None:
+    """Fills `weight` with ``sign * theta`` where alive, else 0."""
+    if len(worth) == 1:
+        for i in range(len(theta)):
+            weight[i] = sign[i] * theta[i] if theta[i] * worth[0] > delta else ZERO
+    else:
+        for i in range(len(theta)):
+            weight[i] = sign[i] * theta[i] if theta[i] * worth[i] > delta else ZERO
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def grad_r_step(
     gradient: Any,
     m: Any,
@@ -66,13 +77,7 @@ def grad_r_step(
         _moments(gradient[part], mp, vp, beta1, beta2)
         for i in range(len(mp)):
             tp[i] -= lr * sp[i] * (mp[i] / norm1 / (np.sqrt(vp[i] / norm2) + eps))
-        if len(worth) == 1:
-            for i in range(len(mp)):
-                wp[i] = sp[i] * tp[i] if tp[i] * worth[0] > delta else ZERO
-        else:
-            each = worth[part]
-            for i in range(len(mp)):
-                wp[i] = sp[i] * tp[i] if tp[i] * each[i] > delta else ZERO
+        alive_weights(tp, sp, wp, worth if len(worth) == 1 else worth[part], delta)
 
 
 def in_halves(
