@@ -10,11 +10,12 @@ The gradient of a dormant theta is redefined as s * dL/dw, so it goes on learnin
 mu = ln(2 p) / alpha. Alpha and the number of steps decide the density.
 
 **With a density** (no alpha): our controller, not the paper's. There is no pull; delta is chosen so that just the
-wanted number survives (`controller`). The pull of the published rule shrinks the strong weights as well, and a threshold
-does not. With costs, ``theta * worth > delta`` decides (`bill`). Where fewer theta are positive than wanted (fixed signs
-leave about two thirds), those nearest to 0 are given back with the weight `REVIVED`. Connections may change places to
-the end: letting only the survivors learn from 75 % or 90 % of the run on was no better (digits, 6 seeds: at 6 % of the
-weights 96.9 and 96.8 % against 96.7 %; at 2.5 % 93.4 and 93.3 % against 94.1 %), and it would be one rule more.
+wanted number survives (`controller`). The pull of the published rule shrinks the strong weights as well, and a
+threshold does not. With costs, ``theta * worth > delta`` decides (`bill`). Where fewer theta are positive than wanted
+(fixed signs leave about two thirds), those nearest to 0 are given back with the weight `REVIVED`. Connections may
+change places to the end: letting only the survivors learn from 75 % or 90 % of the run on was no better (digits, 6
+seeds: at 6 % of the weights 96.9 and 96.8 % against 96.7 %; at 2.5 % 93.4 and 93.3 % against 94.1 %), and it would be
+one rule more.
 
 Source: Chen, Yu, Fang, Huang, Tian: Pruning of Deep Spiking Neural Networks through Gradient Rewiring, IJCAI 2021.
 """
