@@ -6,6 +6,7 @@ each chip. Both are swaps of cores with exact gains; see `swaps`. The result is 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,37 +121,39 @@ def _too_many_entries(placement: Placement, traffic: Traffic, chip: Chip) -> Lim
     )
 
 
-def _candidates(traffic: Traffic, chip: Chip, board: str, needed: int) -> list[tuple[Place, ...]]:
-    """Positions from two starts: the cores in order, and in the order of their neighbourhood."""
+def _candidates(traffic: Traffic, chip: Chip, board: str, needed: int) -> Iterator[tuple[Place, ...]]:
+    """Positions on each block of chips from two starts: the cores in order, and in the order of their neighbourhood."""
     graph = Graph.of(traffic, chip.limits.out_axons_per_core[0])
-    chips, places = _block(chip, board, needed), np.array([chip.position(s) for s in range(chip.cores_per_chip)])
-    columns = chip.boards[board].columns[0]
-    number = np.repeat(chips, chip.cores_per_chip)
-    x, y = number % columns, number // columns
-    x, y = x - x.min(), y - y.min()
-    tile_x, tile_y = (np.tile(places[:, axis], needed) for axis in (1, 2))
-    links = Sites(x, y, chip.cores_per_chip)
-    tiles = Sites(x * chip.limits.mesh_columns[0] + tile_x, y * chip.limits.mesh_rows[0] + tile_y, chip.cores_per_chip)
-    found = []
-    for start in (np.arange(len(traffic.host)), _neighbourhood(graph, needed, chip.cores_per_chip)):
-        site = swap(graph, links, start, within=False) if needed > 1 else start
-        site = swap(graph, tiles, anneal(graph, tiles, site), within=True)
-        found.append(tuple(zip(number[site].tolist(), tile_x[site].tolist(), tile_y[site].tolist(), strict=True)))
-    return found
+    starts = np.arange(len(traffic.host)), _neighbourhood(graph, needed, chip.cores_per_chip)
+    columns, size = chip.boards[board].columns[0], (chip.limits.mesh_columns[0], chip.limits.mesh_rows[0])
+    tile = np.array([chip.position(site)[1:] for site in range(chip.cores_per_chip)] * needed)
+    for chips in _blocks(chip, board, needed):
+        number = np.repeat(chips, chip.cores_per_chip)
+        x, y = number % columns, number // columns
+        x, y = x - x.min(), y - y.min()
+        links = Sites(x, y, chip.cores_per_chip)
+        tiles = Sites(x * size[0] + tile[:, 0], y * size[1] + tile[:, 1], chip.cores_per_chip)
+        for start in starts:
+            site = swap(graph, links, start, within=False) if needed > 1 else start
+            site = swap(graph, tiles, anneal(graph, tiles, site), within=True)
+            yield tuple(map(tuple, np.column_stack([number, tile])[site].tolist()))
 
 
-def _block(chip: Chip, board: str, needed: int) -> Ints:
-    """(needed,) numbers of the chips in use: a block of the board's grid whose mesh is least wide and high together."""
+def _blocks(chip: Chip, board: str, needed: int) -> list[Ints]:
+    """(needed,) numbers of the chips in use, row by row, there and back: the most compact block and the narrowest."""
     columns, chips = chip.boards[board].columns[0], chip.boards[board].chips[0]
-    wide, high = chip.limits.mesh_columns[0], chip.limits.mesh_rows[0]
     number = np.arange(needed)
 
     def block(width: int) -> Ints:
-        return np.asarray(number // width * columns + number % width)
+        row, step = np.divmod(number, width)
+        return np.asarray(row * columns + np.where(row % 2, width - 1 - step, step))
+
+    def extent(width: int) -> tuple[int, int]:
+        rows = -(-needed // width)
+        return width * chip.limits.mesh_columns[0] + rows * chip.limits.mesh_rows[0], width + rows
 
     widths = [width for width in range(1, columns + 1) if block(width).max() < chips]
-    rows = {width: -(-needed // width) for width in widths}
-    return block(min(widths, key=lambda width: (width * wide + rows[width] * high, width + rows[width])))
+    return [block(width) for width in sorted({min(widths), min(widths, key=extent)})]
 
 
 def _neighbourhood(graph: Graph, chips: int, per_chip: int) -> Ints:

@@ -155,9 +155,11 @@ def test_two_groups_that_talk_among_themselves_get_a_chip_each():
 
 
 def test_chips_in_use_stand_in_a_block():
-    """Four chips of Nahuku: two and two, not four in a row, as far as there is traffic."""
-    found = place(sliced(512), LOIHI1, "nahuku", random_traffic(0, 512, 0.05))
-    assert sorted(set(found.chip_of())) == [0, 1, 8, 9]
+    """On Nahuku: eight chips two by four, four of a chain one below the other; in order they stand in a row."""
+    found = place(sliced(1024), LOIHI1, "nahuku", random_traffic(0, 1024, 0.01))
+    assert sorted(set(found.chip_of())) == [0, 1, 8, 9, 16, 17, 24, 25]
+    found = place(sliced(512), LOIHI1, "nahuku", traffic_of(np.eye(512, k=32)))
+    assert sorted(set(found.chip_of())) == [0, 8, 16, 24]
 
 
 def test_without_traffic_cores_stand_in_order():
