@@ -1,7 +1,8 @@
 """`place`: cores to the tiles of the chips, chips to the board, so that packets make few hops.
 
 First the cores are spread over the chips so that few packets cross the links between chips, then over the tiles of
-each chip. Both are swaps of cores with exact gains; see `swaps`. The result is never worse than the order of the cores.
+each chip, then all at once. These are swaps of cores with exact gains; see `swaps` and `anneal`. The result is never
+worse than the order of the cores.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .anneal import anneal
 from .netlist import Ints
 from .partition import CoreSlices
 from .swaps import Graph, Sites, swap
-from .traffic import Place, Traffic
+from .traffic import Floats, Place, Traffic
 
 ROUNDS = 200
 
@@ -122,20 +123,28 @@ def _too_many_entries(placement: Placement, traffic: Traffic, chip: Chip) -> Lim
 
 
 def _candidates(traffic: Traffic, chip: Chip, board: str, needed: int) -> Iterator[tuple[Place, ...]]:
-    """Positions on each block of chips from two starts: the cores in order, and in the order of their neighbourhood."""
-    graph = Graph.of(traffic, chip.limits.out_axons_per_core[0])
-    starts = np.arange(len(traffic.host)), _neighbourhood(graph, needed, chip.cores_per_chip)
+    """Positions on each block of chips, from the start that leaves fewest packets on the links."""
+    limit, per_chip = chip.limits.out_axons_per_core[0], chip.cores_per_chip
+    graph = Graph.of(traffic, limit)
+    first = _neighbourhood(graph, [])
+    second = _neighbourhood(graph, [first])
     columns, size = chip.boards[board].columns[0], (chip.limits.mesh_columns[0], chip.limits.mesh_rows[0])
-    tile = np.array([chip.position(site)[1:] for site in range(chip.cores_per_chip)] * needed)
+    tile = np.array([chip.position(site)[1:] for site in range(per_chip)] * needed)
     for chips in _blocks(chip, board, needed):
-        number = np.repeat(chips, chip.cores_per_chip)
-        x, y = number % columns, number // columns
-        x, y = x - x.min(), y - y.min()
-        links = Sites(x, y, chip.cores_per_chip)
-        tiles = Sites(x * size[0] + tile[:, 0], y * size[1] + tile[:, 1], chip.cores_per_chip)
-        for start in starts:
-            site = swap(graph, links, start, within=False) if needed > 1 else start
-            site = swap(graph, tiles, anneal(graph, tiles, site), within=True)
+        x, y = chips % columns - (chips % columns).min(), chips // columns - (chips // columns).min()
+        starts = [np.arange(len(traffic.host))]
+        starts += [_in_strips(first, second, strip, per_chip) for strip in (np.arange(needed), x, y)]
+        x, y, number = (np.repeat(values, per_chip) for values in (x, y, chips))
+        links = Sites(x, y, per_chip)
+        tiles = Sites(x * size[0] + tile[:, 0], y * size[1] + tile[:, 1], per_chip)
+
+        def burden(site: Ints, number: Ints = number, links: Sites = links) -> tuple[bool, float]:
+            return bool((traffic.output_entries(number[site]) > limit).any()), graph.cost(links, site)
+
+        if needed > 1:
+            starts = [min((swap(graph, links, start) for start in starts), key=burden)]
+        for start in (*starts, *(anneal(graph, tiles, start) for start in starts)):
+            site = swap(graph, tiles, start)
             yield tuple(map(tuple, np.column_stack([number, tile])[site].tolist()))
 
 
@@ -156,20 +165,37 @@ def _blocks(chip: Chip, board: str, needed: int) -> list[Ints]:
     return [block(width) for width in sorted({min(widths), min(widths, key=extent)})]
 
 
-def _neighbourhood(graph: Graph, chips: int, per_chip: int) -> Ints:
-    """(cores,) sites: cores that talk to each other side by side, as many on each chip.
+def _neighbourhood(graph: Graph, known: list[Floats]) -> Floats:
+    """(cores,) a coordinate that cores which talk to each other have in common.
 
-    The order is that of the second eigenvector of the random walk over the traffic, by power iteration.
+    An eigenvector of the random walk over the traffic, the second after those that are `known`, by power iteration.
     """
     cores = len(graph.room)
     weight = sp.csr_array((graph.weight, graph.other, graph.indptr), (cores, cores))
     degree = np.asarray(weight @ np.ones(cores)) + 1e-9 * max(graph.load, 1e-300)
-    vector = np.arange(cores) - (cores - 1) / 2
+    others = [np.ones(cores), *known]
+    vector = np.cos(np.pi * (np.arange(cores) + 0.5) * len(others) / cores)
     for _ in range(ROUNDS):
-        vector = (vector + (weight @ vector) / degree) / 2
-        vector -= (vector * degree).sum() / degree.sum()
-        vector /= max(np.abs(vector).max(), 1e-300)
-    rank = np.argsort(np.argsort(vector, kind="stable"), kind="stable")
-    first = np.arange(chips + 1) * cores // chips
-    on = np.searchsorted(first, rank, side="right") - 1
-    return np.asarray(on * per_chip + rank - first[on])
+        vector = (vector + np.asarray(weight @ vector) / degree) / 2
+        for other in others:
+            vector -= other * ((vector * degree * other).sum() / (degree * other * other).sum())
+        vector /= max(float(np.abs(vector).max()), 1e-300)
+    return np.asarray(vector)
+
+
+def _in_strips(first: Floats, second: Floats, strip: Ints, per_chip: int) -> Ints:
+    """(cores,) sites, as many cores on each chip: along the first coordinate from strip to strip, in one by the second.
+
+    Args:
+        first, second: (cores,) coordinates.
+        strip: (chips,) of each chip.
+        per_chip: sites of a chip.
+    """
+    cores, chips = len(first), np.argsort(strip, kind="stable")
+    share = np.arange(len(chips) + 1) * cores // len(chips)
+    turn = np.searchsorted(share, np.arange(cores), side="right") - 1
+    order = np.argsort(first, kind="stable")
+    order = order[np.lexsort((second[order], strip[chips][turn]))]
+    site = np.empty(cores, np.int64)
+    site[order] = chips[turn] * per_chip + np.arange(cores) - share[turn]
+    return site

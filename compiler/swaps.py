@@ -15,7 +15,7 @@ from numba import njit
 from .netlist import Ints
 from .traffic import Floats, Traffic
 
-SWEEPS = 30
+SWEEPS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,12 @@ class Graph:
         """Packets of a mean core, to and from others."""
         return float(self.weight.sum()) / len(self.room)
 
+    def cost(self, sites: Sites, site: Ints) -> float:
+        """Packets times distance where core i stands on `site[i]`."""
+        here, there = np.repeat(site, np.diff(self.indptr)), site[self.other]
+        away = np.abs(sites.x[here] - sites.x[there]) + np.abs(sites.y[here] - sites.y[there])
+        return float((self.weight * away).sum()) / 2
+
 
 @dataclass(frozen=True, eq=False)
 class Sites:
@@ -80,8 +86,8 @@ class Sites:
     per_chip: int
 
 
-def swap(graph: Graph, sites: Sites, start: Ints, *, within: bool) -> Ints:
-    """(cores,) sites after the best swap of each core in turn, over and over until none gains worth a packet in 10 000.
+def swap(graph: Graph, sites: Sites, start: Ints) -> Ints:
+    """(cores,) sites after the best swap of each core in turn, over and over until none gains worth a packet in 1000.
 
     No swap takes a core's output-axon entries over their limit, or further over it.
 
@@ -89,11 +95,10 @@ def swap(graph: Graph, sites: Sites, start: Ints, *, within: bool) -> Ints:
         graph: the traffic.
         sites: where cores can stand.
         start: (cores,) site of each core.
-        within: swap on the same chip only.
     """
     site, item = standing(start, len(sites.x))
-    least = 1e-4 * graph.load
-    _swap(site, item, graph.edges, graph.room, sites.x, sites.y, sites.per_chip, within, SWEEPS, least)
+    least = 1e-3 * graph.load
+    _swap(site, item, graph.edges, graph.room, sites.x, sites.y, sites.per_chip, SWEEPS, least)
     return site
 
 
@@ -113,7 +118,6 @@ def _swap(
     x: Any,
     y: Any,
     per_chip: int,
-    within: bool,
     sweeps: int,
     least: float,
 ) -> None:  # pragma: no cover – compiled
@@ -131,7 +135,7 @@ def _swap(
         for i in range(len(site)):
             row[other[indptr[i] : indptr[i + 1]]] = weight[indptr[i] : indptr[i + 1]]
             old = site[i]
-            new = _best(i, old, item, row, cost_x, cost_y, x, y, per_chip, within, least)
+            new = _best(i, old, item, row, cost_x, cost_y, x, y, least)
             row[other[indptr[i] : indptr[i + 1]]] = 0.0
             j = item[new]
             if new == old or not _enter(i, j, old, new, site, edges, over, per_chip):
@@ -156,17 +160,11 @@ def _best(
     cost_y: Any,
     x: Any,
     y: Any,
-    per_chip: int,
-    within: bool,
     least: float,
 ) -> int:  # pragma: no cover – compiled
     """The site whose swap with that of core i gains most, and at least so much; `old` where none does."""
-    first, last = 0, len(item)
-    if within:
-        first = old - old % per_chip
-        last = first + per_chip
     found, best = old, -least
-    for new in range(first, last):
+    for new in range(len(item)):
         far = abs(x[new] - x[old]) + abs(y[new] - y[old])
         if far == 0:
             continue

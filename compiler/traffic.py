@@ -47,6 +47,10 @@ class Traffic:
     entries: sp.csr_array[Any]
     host: Floats
 
+    def __post_init__(self) -> None:
+        same = np.array_equal(self.packets.indptr, self.entries.indptr)
+        assert same and np.array_equal(self.packets.indices, self.entries.indices), "packets need an output axon"
+
     @classmethod
     def of(cls, netlist: Netlist, slices: CoreSlices, spikes: Mapping[str, NDArray[Any]]) -> Traffic:
         """Counts what the slices send.
@@ -98,8 +102,9 @@ class Traffic:
             (at[:, 0] // columns, at[:, 2], chip.limits.mesh_rows[0]),
         ):
             way = number * size + tile
-            crossed = float(sent.data @ np.abs(number[sent.row] - number[sent.col]))
-            found.append((float(sent.data @ np.abs(way[sent.row] - way[sent.col])) - crossed, crossed))
+            crossed = np.abs(number[sent.row] - number[sent.col])
+            gone = np.abs(way[sent.row] - way[sent.col]) - crossed
+            found.append((float((sent.data * gone).sum()), float((sent.data * crossed).sum())))
         return Hops(found[0][0], found[1][0], found[0][1] + found[1][1])
 
 

@@ -125,7 +125,7 @@ def test_hops_are_counted_along_the_mesh_and_links_apart():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 40))
-def test_swaps_only_gain_and_stay_on_their_chip(seed, cores):
+def test_swaps_only_gain_and_random_ones_stay_on_their_chip(seed, cores):
     traffic = random_traffic(seed, cores, 0.3)
     graph = Graph.of(traffic, 10**6)
     number, slot = np.divmod(np.arange(48), 12)
@@ -137,12 +137,9 @@ def test_swaps_only_gain_and_stay_on_their_chip(seed, cores):
         away = np.abs(x[:, None] - x) + np.abs(y[:, None] - y)
         return float((traffic.packets.toarray() * away).sum())
 
-    inside, across = swap(graph, sites, start, within=True), swap(graph, sites, start, within=False)
-    assert cost(inside) <= cost(start) and cost(across) <= cost(start)
-    tried = anneal(graph, sites, start)
-    for site in (inside, across, tried):
-        assert len(np.unique(site)) == cores
-    assert np.array_equal(start // 12, inside // 12) and np.array_equal(start // 12, tried // 12)
+    swapped, tried = swap(graph, sites, start), anneal(graph, sites, start)
+    assert cost(swapped) <= cost(start) and np.array_equal(start // 12, tried // 12)
+    assert len(np.unique(swapped)) == len(np.unique(tried)) == cores
 
 
 def test_two_groups_that_talk_among_themselves_get_a_chip_each():
