@@ -269,7 +269,7 @@ def _compile(
     out: Annotated[Path | None, typer.Option(help="The program to write; MODEL.snnc if absent.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.")] = None,
     json: JsonOut = None,
-    board: Annotated[str | None, typer.Option(help="The board; the target's largest if absent.")] = None,
+    board: Annotated[str | None, typer.Option(help="The board; the smallest with enough chips if absent.")] = None,
     list_targets: Annotated[bool, typer.Option("--list-targets", help="Show the targets and their limits.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -315,7 +315,7 @@ def _list_targets() -> None:
 
     for name in chips.names():
         chip = chips.load(name)
-        boards = ", ".join(f"{board} {count}" for board, (count, _) in chip.boards.items())
+        boards = ", ".join(f"{board} {shape.chips[0]}" for board, shape in chip.boards.items())
         print(
             f"{name:8} {chip.title}: {chip.cores_per_chip} cores of {chip.neurons_per_core} neurons and "
             f"{chip.synapse_words * 8 // 1024} KB of synapses; {'graded' if chip.graded else 'binary'} spikes; "

@@ -64,6 +64,7 @@ def encode(
     )
     return Program(
         chip.name,
+        placement.board,
         network.steps,
         inputs,
         tuple(PopulationHeader(p.name, p.shape, p.size, p.offset, p.origin) for p in network.populations),

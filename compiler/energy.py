@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from ..hw_targets.chip import Chip
 from .fixed import FixedNetwork
 from .netlist import Netlist
-from .program import CoreTables, Program
-
-Floats = NDArray[np.float64]
+from .partition import CoreSlices
+from .program import Program
+from .traffic import Floats, Traffic
 
 
 class Constant(msgspec.Struct, frozen=True):
@@ -86,21 +85,22 @@ def bill(program: Program, network: FixedNetwork, chip: Chip, events: Events) ->
     """
     netlist = Netlist.of(network)
     spikes = np.concatenate([np.asarray(events.spikes[name], np.float64) for name in netlist.names])
-    core = np.empty(netlist.neurons, np.int64)
-    for number, tables in enumerate(program.cores):
-        core[tables.neurons] = number
-    target_core = np.repeat(core, np.diff(netlist.indptr))
+    slices = CoreSlices(tuple(tables.neurons.astype(np.int64) for tables in program.cores))
+    target_core = np.repeat(slices.core_of(), np.diff(netlist.indptr))
     synops = np.bincount(target_core, spikes[netlist.source], len(program.cores))
     updates = float(netlist.neurons * program.steps)
     active = updates if events.active_updates is None else events.active_updates
-    packets, hops_x, hops_y = _packets(program, netlist, spikes)
-    sent = np.array([_sent(tables, spikes).sum() for tables in program.cores])
-    counts = dict(zip(KINDS, (float(synops.sum()), active, updates - active, packets, hops_x, hops_y), strict=True))
+    traffic = Traffic.of(netlist, slices, events.spikes)
+    sent = np.asarray(traffic.packets @ np.ones(len(program.cores)))
+    hops = traffic.hops([tables.place for tables in program.cores], chip, program.board)
+    packets = float(sent.sum() + traffic.host.sum())
+    found = (float(synops.sum()), active, updates - active, packets, hops.east_west, hops.north_south)
+    counts = dict(zip(KINDS, found, strict=True))
     dynamic = {kind: counts[kind] * getattr(chip.energy, key)[0] * 1e-12 for kind, key in KINDS.items()}
     seconds = program.steps * _step_seconds(
         program, chip, synops / program.steps, sent / program.steps, active / updates
     )
-    chips = 1 + max(tables.place[0] for tables in program.cores)
+    chips = len({tables.place[0] for tables in program.cores})
     static = chip.energy.static_mw_per_chip[0] * 1e-3 * chips * seconds
     return Energy(
         sum(dynamic.values()) + static,
@@ -112,31 +112,6 @@ def bill(program: Program, network: FixedNetwork, chip: Chip, events: Events) ->
         chip.energy.calibration,
         _constants(chip),
     )
-
-
-def _sent(tables: CoreTables, spikes: Floats) -> Floats:
-    """(output axons,) packets that each one carries in a sample."""
-    return np.repeat(spikes[tables.neurons], np.diff(tables.out_start.astype(np.int64)))
-
-
-def _packets(program: Program, netlist: Netlist, spikes: Floats) -> tuple[float, float, float]:
-    """Packets, and hops east-west and north-south between tiles.
-
-    Packets of the host come without hops; between chips only the difference of the tiles' places counts.
-    """
-    places = np.array([tables.place for tables in program.cores])
-    packets = hops_x = hops_y = 0.0
-    for tables in program.cores:
-        sent = _sent(tables, spikes)
-        packets += float(sent.sum())
-        distance = np.abs(places[tables.out_core.astype(np.int64)] - np.array(tables.place))
-        hops_x += float(sent @ distance[:, 1])
-        hops_y += float(sent @ distance[:, 2])
-    for entry in program.inputs:
-        begin = int(netlist.base[netlist.names.index(entry.source.name)])
-        own = spikes[begin : begin + entry.source.size]
-        packets += float(own @ np.diff(entry.out_start.astype(np.int64)))
-    return packets, hops_x, hops_y
 
 
 def _step_seconds(program: Program, chip: Chip, synops: Floats, sent: Floats, active_share: float) -> float:

@@ -59,6 +59,7 @@ class _Manifest(msgspec.Struct, frozen=True):
     format: str
     version: int
     target: str
+    board: str
     steps: int
     inputs: tuple[_Input, ...]
     populations: tuple[_Population, ...]
@@ -76,6 +77,7 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
         MAGIC,
         FORMAT_VERSION,
         program.target,
+        program.board,
         program.steps,
         tuple(_Input(t.source.name, t.source.shape, t.source.encoding, t.source.max_value, t.source.levels)
               for t in program.inputs),
@@ -174,7 +176,12 @@ class _Reader:
         for p in head.populations:
             if not (1 <= p.size < 2**31 and 0 <= p.offset <= 2**16 and _is_shape(p.shape)):
                 raise self.fault(f"the population {p.name} has impossible numbers")
-        cores = tuple(self.core(i, place, head.target) for i, place in enumerate(head.places))
+        chip = chips.load(head.target)
+        if head.board not in chip.boards:
+            raise self.fault(f"is for the board {head.board!r}, which {head.target} does not have")
+        cores = tuple(self.core(i, place, chip) for i, place in enumerate(head.places))
+        if (wrong := chip.misplaced(head.places, head.board)) is not None:
+            raise self.fault(f"core {wrong} stands at {head.places[wrong]}, outside the mesh or on a full tile")
         inputs = tuple(
             InputTables(self.source(entry), **self.arrays(f"inputs/{i}", INPUT_ARRAYS))
             for i, entry in enumerate(head.inputs)
@@ -187,6 +194,7 @@ class _Reader:
         hosts = tuple(self.host(i, entry, sizes) for i, entry in enumerate(head.hosts))
         return Program(
             head.target,
+            head.board,
             head.steps,
             inputs,
             populations,
@@ -203,12 +211,8 @@ class _Reader:
             raise self.fault(f"the input {entry.name} has impossible numbers")
         return FixedInput(entry.name, entry.shape, entry.encoding, entry.max_value, entry.levels)
 
-    def core(self, number: int, place: tuple[int, int, int], target: str) -> CoreTables:
+    def core(self, number: int, place: tuple[int, int, int], chip: chips.Chip) -> CoreTables:
         arrays = self.arrays(f"cores/{number}", CORE_ARRAYS)
-        chip = chips.load(target)
-        mesh = (MAX_CORES, chip.limits.mesh_columns[0], chip.limits.mesh_rows[0])
-        if not all(0 <= at < size for at, size in zip(place, mesh, strict=True)):
-            raise self.fault(f"core {number} stands at {place}, outside the mesh of {target}")
         exponents = chip.limits.weight_exponent_min[0], chip.limits.weight_exponent_max[0]
         if arrays["formats"].shape[1:] != (6,):
             raise self.fault(f"core {number} has formats of the wrong shape")
@@ -223,13 +227,13 @@ class _Reader:
         }
         for key, limit in limits.items():
             if len(arrays[key]) > limit:
-                raise self.fault(f"core {number} has {len(arrays[key])} {key}, {target} has {limit}")
+                raise self.fault(f"core {number} has {len(arrays[key])} {key}, {chip.name} has {limit}")
         if not len(arrays["neurons"]):
             raise self.fault(f"core {number} has no neurons")
         longest = int(arrays["axon_words"].max(initial=0))
         memory = chip.words_needed(len(arrays["words"]), len(arrays["neurons"]))
         if longest > chip.limits.words_per_list[0] or memory > chip.memory_words:
-            raise self.fault(f"core {number} has a list of {longest} words or {memory} words, more than {target} has")
+            raise self.fault(f"core {number} has a list of {longest} or {memory} words, more than {chip.name} has")
         return CoreTables(place, **arrays)
 
     def host(self, number: int, entry: _Host, sizes: Mapping[str, int]) -> HostTables:

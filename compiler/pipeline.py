@@ -14,12 +14,14 @@ from .encode import encode
 from .fixed import FixedNetwork
 from .fold import fold
 from .lower import lower
+from .netlist import Netlist
 from .network import Network
 from .partition import partition
 from .place import place
 from .program import Program
 from .quantise import quantise
-from .report import Report, make_report
+from .report import Report, expected_events, make_report
+from .traffic import Traffic
 
 Progress = Callable[[str, int, int], None]
 
@@ -62,10 +64,12 @@ def compile_network(
     sparse = balance(lower(fold(trained)), chip)
     network = quantise(sparse, chip)
     slices = partition(network, chip, within("partition"))
-    placement = place(slices, chip, board)
+    events = expected_events(sparse, network)
+    traffic = Traffic.of(Netlist.of(network), slices, events.spikes)
+    placement = place(slices, chip, board, traffic)
     program = encode(network, placement, chip, progress=within("encode"))
     decoded = decode(program)
     assert decoded == network, "the tables must hold exactly the network that went in"
-    report = make_report(trained, sparse, network, placement, program, chip, source)
+    report = make_report(trained, sparse, network, placement, traffic, program, chip, events, source)
     program = replace(program, manifest={"report": msgspec.to_builtins(report)})
     return Compiled(program, decoded, report)

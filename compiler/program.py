@@ -95,6 +95,7 @@ class Program:
 
     Attributes:
         target: name of the chip.
+        board: of that chip, by name; its chips are numbered as in `CoreTables.place`.
         steps: T.
         populations, inputs, outputs: in order.
         projections: (source, target) of each projection, those of the host too, in order.
@@ -105,6 +106,7 @@ class Program:
     """
 
     target: str
+    board: str
     steps: int
     inputs: tuple[InputTables, ...]
     populations: tuple[PopulationHeader, ...]

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .energy import Energy
-from .report import CoreRow, Report
+from .report import CoreRow, PlacementRow, Report
 
 SHOWN_CORES = 16
 PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
@@ -46,11 +46,28 @@ def terminal(report: Report) -> RenderableType:
     summary = Text(
         f"{report.cores_used} of its cores on {report.chips_used} chip{'s' * (report.chips_used > 1)}: "
         f"{report.neurons} neurons, {report.synapses} synapses, {report.bits_per_synapse:.1f} bits per synapse\n"
+        f"{placement_line(report.placement)}\n"
         f"connectivity {percent(report.connectivity)} of the weights, "
         f"{percent(report.synapse_connectivity)} of the unrolled synapses"
     )
     notes = [Text(f"note: {text}", style="yellow") for text in (report.note, *report.warnings)]
     return Group(model, summary, *notes, _core_table(report), _layer_table(report), energy_table(report.energy))
+
+
+def placement_line(row: PlacementRow) -> str:
+    """How the cores stand, and what that gains.
+
+    >>> placement_line(PlacementRow("nahuku", "by traffic", 50.0, 200.0, 1.0, 20.0))
+    'board nahuku, placed by traffic: 50.0 spike-hops per sample, 200.0 in order; 1.0 packets over links, 20.0 in order'
+    """
+    if not row.spike_hops_in_order:
+        return f"board {row.board}, no hops between cores"
+    text = f"board {row.board}, placed {row.method}: {row.spike_hops:.1f} spike-hops per sample"
+    if row.method != "in order":
+        text += f", {row.spike_hops_in_order:.1f} in order"
+    if row.link_packets or row.link_packets_in_order:
+        text += f"; {row.link_packets:.1f} packets over links, {row.link_packets_in_order:.1f} in order"
+    return text
 
 
 def _table(title: str, left: int, *names: str) -> Table:
@@ -122,7 +139,7 @@ def html(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, engineering=engineering)
+    environment.filters.update(percent=percent, engineering=engineering, placement=placement_line)
     chips: dict[int, dict[tuple[int, int], list[CoreRow]]] = {}
     for row in report.cores:
         chips.setdefault(row.chip, {}).setdefault((row.x, row.y), []).append(row)

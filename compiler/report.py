@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,11 +17,11 @@ from .fixed import FixedNetwork
 from .netlist import Netlist
 from .network import Network
 from .nodes import Conv2d, Linear
-from .partition import output_entries
-from .place import Placement
+from .place import Placement, place
 from .program import Program
 from .quantise import ASSUMED_RATE
 from .sparse import SparseInput, SparseNetwork, SparsePopulation
+from .traffic import Traffic
 
 
 class CoreRow(msgspec.Struct, frozen=True):
@@ -53,6 +54,21 @@ class CoreRow(msgspec.Struct, frozen=True):
             (self.memory_bytes, self.memory_bytes_limit),
         )
         return max(used / max(1, limit) for used, limit in pairs)
+
+
+class PlacementRow(msgspec.Struct, frozen=True):
+    """How the cores stand on the board: expected hops per sample, and what placing them in order would give.
+
+    `spike_hops` are packets times hops between cores, a link between chips counted as one; `link_packets` are packets
+    times links.
+    """
+
+    board: str
+    method: str
+    spike_hops: float
+    spike_hops_in_order: float
+    link_packets: float
+    link_packets_in_order: float
 
 
 class InputRow(msgspec.Struct, frozen=True):
@@ -117,6 +133,7 @@ class Report(msgspec.Struct, frozen=True):
     synapse_connectivity: float
     synapse_bits: int
     bits_per_synapse: float
+    placement: PlacementRow
     cores: tuple[CoreRow, ...]
     populations: tuple[PopulationRow, ...]
     projections: tuple[ProjectionRow, ...]
@@ -129,8 +146,10 @@ def make_report(
     sparse: SparseNetwork,
     network: FixedNetwork,
     placement: Placement,
+    traffic: Traffic,
     program: Program,
     chip: Chip,
+    events: Events,
     source: Mapping[str, str],
 ) -> Report:
     """Args: every stage of one compilation, and `source` with model, model_sha256 and command."""
@@ -142,7 +161,7 @@ def make_report(
     unrolled = sum(c.surviving for c in sparse.census if c.layer in pruned)
     words = sum(len(core.words) for core in program.cores)
     synapses = network.synapse_count()
-    events = expected_events(sparse, network)
+    found = _placement_row(placement, traffic, chip)
     entry = network.inputs[0]
     return Report(
         chip.name,
@@ -165,11 +184,12 @@ def make_report(
         unrolled / max(1, possible),
         words * 64,
         words * 64 / max(1, synapses),
-        _core_rows(network, placement, program, chip),
+        found,
+        _core_rows(network, placement, traffic, program, chip),
         _population_rows(sparse, network),
         _projection_rows(sparse, network),
         bill(program, network, chip, events),
-        _warnings(sparse, network, placement.chips, events),
+        _warnings(sparse, network, found, placement.chips, events),
     )
 
 
@@ -193,9 +213,18 @@ def expected_events(sparse: SparseNetwork, network: FixedNetwork) -> Events:
     return Events(spikes, None, activity)
 
 
-def _core_rows(network: FixedNetwork, placement: Placement, program: Program, chip: Chip) -> tuple[CoreRow, ...]:
+def _placement_row(placement: Placement, traffic: Traffic, chip: Chip) -> PlacementRow:
+    ordered = place(placement.slices, chip, placement.board)
+    ours, theirs = (traffic.hops(p.positions, chip, p.board) for p in (placement, ordered))
+    return PlacementRow(placement.board, placement.method, ours.spike_hops, theirs.spike_hops, ours.links, theirs.links)
+
+
+def _core_rows(
+    network: FixedNetwork, placement: Placement, traffic: Traffic, program: Program, chip: Chip
+) -> tuple[CoreRow, ...]:
     netlist = Netlist.of(network)
-    out_axons = output_entries(netlist, placement.slices, chip)
+    out_axons = traffic.output_entries(placement.chip_of())
+    on_tile: Counter[tuple[int, int, int]] = Counter()
     fan_in = np.diff(netlist.indptr)
     rows = []
     for number, core in enumerate(program.cores):
@@ -203,7 +232,7 @@ def _core_rows(network: FixedNetwork, placement: Placement, program: Program, ch
         rows.append(
             CoreRow(
                 core.place[0],
-                number % chip.cores_per_chip,
+                chip.core_number(core.place, on_tile[core.place]),
                 core.place[1],
                 core.place[2],
                 neurons,
@@ -219,6 +248,7 @@ def _core_rows(network: FixedNetwork, placement: Placement, program: Program, ch
                 8 * chip.memory_words,
             )
         )
+        on_tile[core.place] += 1
     return tuple(rows)
 
 
@@ -252,12 +282,17 @@ def _projection_rows(sparse: SparseNetwork, network: FixedNetwork) -> tuple[Proj
     return tuple(rows)
 
 
-def _warnings(sparse: SparseNetwork, network: FixedNetwork, chips: int, events: Events) -> tuple[str, ...]:
+def _warnings(
+    sparse: SparseNetwork, network: FixedNetwork, placement: PlacementRow, chips: int, events: Events
+) -> tuple[str, ...]:
     found = []
     if events.activity.startswith("assumed"):
         found.append(f"energy rests on an assumption, not on measured rates ({events.activity})")
     if chips > 1:
-        found.append(f"{chips} chips: the energy of links between chips is not known and not counted")
+        found.append(
+            f"{chips} chips: {placement.link_packets:.0f} packets per sample over links between chips, whose energy "
+            "is not known and not counted; how the chips stand on the board is assumed"
+        )
     made = {p.name: p for p in network.populations}
     for p in sparse.populations:
         decay = made[p.name].dv

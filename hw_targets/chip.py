@@ -5,6 +5,8 @@ A new chip is one TOML file in ``hw_targets/data``. Passes read limits and never
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
@@ -63,8 +65,15 @@ class Time(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     barrier_ns: Quantity
 
 
+class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A board: its chips, numbered along the rows of a grid; each value is (number, source)."""
+
+    chips: Count
+    columns: Count
+
+
 class Chip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A target. `boards` maps a board's name to (chips, source).
+    """A target, and the boards that carry it.
 
     >>> load("loihi1").neurons_per_core
     1024
@@ -74,7 +83,7 @@ class Chip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     title: str
     note: str
     limits: Limits
-    boards: dict[str, Count]
+    boards: dict[str, Board]
     energy: Energy
     time: Time
 
@@ -84,6 +93,9 @@ class Chip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"its mesh has {mesh} places for {self.limits.cores_per_chip[0]} cores")
         if not 1 <= self.limits.formats_per_core[0] <= 15:
             raise ValueError(f"it has {self.limits.formats_per_core[0]} formats per core, 1 to 15 fit their id")
+        for board, shape in self.boards.items():
+            if not 1 <= shape.columns[0] <= shape.chips[0]:
+                raise ValueError(f"its board {board} has {shape.columns[0]} columns for {shape.chips[0]} chips")
 
     @property
     def cores_per_chip(self) -> int:
@@ -119,6 +131,31 @@ class Chip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         chip, rest = divmod(core, self.cores_per_chip)
         y, x = divmod(rest // self.limits.cores_per_tile[0], self.limits.mesh_columns[0])
         return chip, x, y
+
+    def core_number(self, place: tuple[int, int, int], before: int = 0) -> int:
+        """A core's number on its chip, with so many others of its tile `before` it; `position` the other way round.
+
+        >>> load("loihi2").core_number((1, 1, 0), before=1)
+        5
+        """
+        tile = place[2] * self.limits.mesh_columns[0] + place[1]
+        return tile * self.limits.cores_per_tile[0] + before
+
+    def misplaced(self, places: Sequence[tuple[int, int, int]], board: str) -> int | None:
+        """The first core that stands outside the board or on a tile that is full already, or None.
+
+        >>> load("loihi2").misplaced([(0, 7, 3), (0, 8, 3)], "oheo-gulch")
+        1
+        """
+        size = (self.boards[board].chips[0], self.limits.mesh_columns[0], self.limits.mesh_rows[0])
+        taken: Counter[tuple[int, int, int]] = Counter()
+        for core, place in enumerate(places):
+            outside = not all(0 <= at < most for at, most in zip(place, size, strict=True))
+            full = taken[place] >= self.limits.cores_per_tile[0]
+            if outside or full or self.core_number(place, taken[place]) >= self.cores_per_chip:
+                return core
+            taken[place] += 1
+        return None
 
 
 def names() -> list[str]:

@@ -154,7 +154,8 @@ def test_the_reference_has_the_numbers_of_every_target(name):
     section = re.split(r"^## ", text.partition(f"\n## {name}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
     assert section, f"{name} has no section"
     chip = chips.load(name)
-    rows = dict(chip.boards)
+    rows = {name: board.chips for name, board in chip.boards.items()}
+    rows |= {f"{name}, columns": board.columns for name, board in chip.boards.items()}
     for group in (chip.limits, chip.energy, chip.time):
         rows |= {key: getattr(group, key) for key in group.__struct_fields__ if key != "calibration"}
     for key, (value, source) in rows.items():

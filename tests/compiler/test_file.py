@@ -86,6 +86,11 @@ def edit_manifest(path, change):
         (lambda m: m["inputs"][0].update(shape=[2 * 10**9]), "in has broken starts|is broken"),
         (lambda m: m["inputs"][0].update(encoding="graded"), "in -> p0: goes with the host if and only if"),
         (lambda m: m["places"].__setitem__(0, [0, 99, 0]), r"core 0 stands at \(0, 99, 0\), outside the mesh"),
+        (
+            lambda m: m["places"].__setitem__(0, [1, 0, 0]),
+            r"core 0 stands at \(1, 0, 0\), outside the mesh or",
+        ),
+        (lambda m: m.update(board="nahuku"), "is for the board 'nahuku', which loihi2 does not have"),
         (lambda m: m.update(outputs=[]), "has no outputs, or one twice"),
         (lambda m: m.pop("outputs"), "has a broken manifest"),
         (lambda m: m.update(outputs=["nobody"]), "names a population 'nobody' that is not there"),

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import msgspec
 import numpy as np
 import pytest
+from networks import small_chip
 from snn_compile.compiler import render
 from snn_compile.compiler.encode import encode
 from snn_compile.compiler.energy import Events, bill
@@ -77,6 +78,24 @@ def test_the_report_travels_in_the_program_and_as_json():
     } <= set(keys["cores"][0])  # fmt: skip
     with pytest.raises(ProgramFileError, match=r"x\.snnc: carries no report that this release can read"):
         read_report(replace(compiled.program, manifest={}), "x.snnc")
+
+
+def test_cores_stand_where_the_report_says_and_it_compares_with_the_order():
+    chip = small_chip(neurons_per_core=3, cores_per_chip=8)
+    compiled = compile_network(network(), chip)
+    report, program = compiled.report, compiled.program
+    row = report.placement
+    assert (row.board, row.method, report.chips_used) == ("kapoho-point", "by traffic", 2)
+    assert row.spike_hops < row.spike_hops_in_order
+    hops = report.energy.events["hops_east_west"] + report.energy.events["hops_north_south"]
+    assert hops + row.link_packets == pytest.approx(row.spike_hops)
+    assert [(c.chip, c.x, c.y) for c in report.cores] == [core.place for core in program.cores]
+    assert len({(c.chip, c.core) for c in report.cores}) == len(report.cores)
+    assert all(chip.position(8 * c.chip + c.core) == (c.chip, c.x, c.y) for c in report.cores)
+    (warning,) = (w for w in report.warnings if w.startswith("2 chips:"))
+    assert f"{row.link_packets:.0f} packets per sample over links between chips, whose energy is not known" in warning
+    text = " ".join(Page(render.html(report)).words)
+    assert "board kapoho-point, placed by traffic" in text and render.placement_line(row) in text
 
 
 def two_cores():

@@ -13,6 +13,7 @@ from snn_compile.hw_targets import chip as chips
 def test_every_number_has_a_source(name):
     chip = chips.load(name)
     assert chip.name == name
+    assert all(len(value[1]) > 1 for board in chip.boards.values() for value in (board.chips, board.columns))
     for group in (chip.limits, chip.energy, chip.time):
         for field in group.__struct_fields__:
             value = getattr(group, field)
@@ -30,6 +31,16 @@ def test_limits(name, neurons, words, memory, graded):
     assert (chip.neurons_per_core, chip.synapse_words, chip.memory_words) == (neurons, words, memory)
     assert chip.graded is graded
     assert chip.words_needed(100, 50) == (100 if name == "loihi1" else 150)
+
+
+def test_places_of_a_board():
+    chip = chips.load("loihi1")
+    places = [chip.position(core) for core in range(256)]
+    assert chip.misplaced(places, "kapoho-bay") is None
+    assert [chip.core_number(place, core % 4) for core, place in enumerate(places)] == list(range(128)) * 2
+    assert chip.misplaced([*places, (2, 0, 0)], "kapoho-bay") == 256
+    assert chip.misplaced([(0, 3, 1)] * 5, "nahuku") == 4
+    assert chip.misplaced([(0, 0, 4)], "nahuku") == 0
 
 
 def test_cores_fill_the_mesh_tile_by_tile():
@@ -50,6 +61,7 @@ def test_cores_fill_the_mesh_tile_by_tile():
         ),
         ("mesh_rows = [4,", "mesh_rows = [1,", "its mesh has 32 places for 128 cores"),
         ("formats_per_core = [7,", "formats_per_core = [16,", "it has 16 formats per core, 1 to 15 fit their id"),
+        ("columns = [8,", "columns = [33,", "its board nahuku has 33 columns for 32 chips"),
         ("delay_max = [62,", "delay_mix = [62,", "is no description of a chip"),
         ("delay_max = [62,", 'delay_max = ["many",', "is no description of a chip"),
     ],
