@@ -23,7 +23,7 @@ import typer
 from .atomic import check_writable, write_whole
 from .errors import DataError, ModelFileError, OutputError, ProgramFileError, SnnCompileError
 from .frontend.options import TrainOptions
-from .frontend.processes import rank, world
+from .frontend.processes import rank, speaks, world
 
 if TYPE_CHECKING:
     from .compiler.fixed import FixedNetwork
@@ -92,7 +92,7 @@ HIDDEN = ",".join(map(str, TrainOptions.hidden))
 
 
 def _fail(message: str) -> None:
-    if rank() == 0:  # of several processes, the first speaks for all
+    if speaks():
         print(f"error: {message}", file=sys.stderr)
 
 
@@ -124,7 +124,9 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'file'}: {error.strerror}; check the path, its rights and the space left"
     if isinstance(error, MemoryError):
-        return "the network does not fit into this machine's memory; prune more, or use a larger machine"
+        return (
+            "this machine has not enough memory for that; prune more, use fewer steps or samples, or a larger machine"
+        )
     return str(error)
 
 
@@ -182,7 +184,7 @@ def _train(
         float | None, typer.Option(help="Strength of Grad R's prior, as published; the density counts if absent.")
     ] = None,
     count: Annotated[Count, typer.Option(help="What the density is a share of.")] = COUNT,
-    fit: Annotated[str | None, typer.Option(help="Train until the network fits --cores of this chip.")] = None,
+    fit: Annotated[str | None, typer.Option(help="Train so that the network fits --cores of this chip.")] = None,
     cores: Annotated[int | None, typer.Option(help="Cores of the chip of --fit.")] = None,
     validation: Annotated[
         float, typer.Option(help="Share of the training samples for validation.")

@@ -24,6 +24,7 @@ import torch
 from snn_compile.compiler.cost import cost
 from snn_compile.compiler.network import Network
 from snn_compile.frontend import fit
+from snn_compile.frontend.bill import Bill
 from snn_compile.frontend.data import DataSet, load
 from snn_compile.frontend.options import TrainOptions
 from snn_compile.frontend.parallel import gradient_pool
@@ -32,8 +33,8 @@ from snn_compile.hw_targets import chip as chips
 from snn_compile.hw_targets.chip import Chip
 
 NETWORKS = {
-    "784-800-10": "mnist-2fc",
     "conv8-conv16-fc10": "conv8k5p2s2,lif,conv16k5p2s2,lif,fc10,lif",
+    "784-800-10": "mnist-2fc",
 }
 WORDS = (2000, 4000)
 WAYS = ("plain", "synapses", "bill")
@@ -42,10 +43,12 @@ by_bill = fit.weight_costs
 
 
 def ones(network: Network, prices: Mapping[str, Any] | None = None) -> list[torch.Tensor]:
+    """Every weight costs the same."""
     return [torch.ones_like(costs) for costs in by_bill(network)]
 
 
 def by_synapses(network: Network, prices: Mapping[str, Any] | None = None) -> list[torch.Tensor]:
+    """Every weight costs its synapses, whatever the compiler charges."""
     return by_bill(network)
 
 
@@ -53,6 +56,7 @@ COSTS = {"plain": ones, "synapses": by_synapses, "bill": by_bill}
 
 
 def one_core_of(words: int) -> Chip:
+    """loihi2 with so many synapse words in a core."""
     chip = chips.load("loihi2")
     return msgspec.structs.replace(
         chip, limits=msgspec.structs.replace(chip.limits, synapse_words_per_core=(words, "a smaller core"))
@@ -68,10 +72,11 @@ def carry_out(data: DataSet, name: str, words: int, way: str, seed: int, epochs:
     chip = one_core_of(words)
     with gradient_pool() as pool:
         run = Run(options, data, pool)
-        if way == "plain":
-            run.rule.settings = dataclasses.replace(run.rule.settings, costs=None)
         run.fit = fit.Fit(chip, 1)
         run.fit.guess(run.rule.bill)
+        if way == "plain":
+            run.rule.settings = dataclasses.replace(run.rule.settings, costs=None)
+            run.rule.bill = Bill(run.rule.weights, None, run.rule.bill.density)
         while run.done < epochs:
             run.epoch()
         run.model.load_state_dict(run.best_weights)

@@ -31,7 +31,8 @@ class Cost:
         synapses: in the tables.
         words: 64-bit words of synapse lists, over all cores.
         bits_per_synapse: per population or input, as it was trained (C order), the bits of each source's lists /
-            their synapses; a source without a list gets the word that a first synapse would take.
+            their synapses; a source without a list gets the word that a first synapse would take, one whose synapses
+            the host computes 0.
     """
 
     cores: int
@@ -80,6 +81,9 @@ def _bits_per_synapse(network: FixedNetwork, netlist: Netlist, words: FloatArray
         member = network.by_name[name]
         own = price[netlist.base[row] : netlist.base[row + 1]]
         origin = getattr(member, "origin", np.arange(member.size))
-        prices[name] = np.full(math.prod(member.shape), 64.0)
+        at_host = all(q.host for q in network.projections if q.source == name) and row >= len(network.populations)
+        prices[name] = np.full(math.prod(member.shape), 0.0 if at_host else 64.0)
+        if at_host:
+            continue
         prices[name][origin] = own
     return prices

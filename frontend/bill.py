@@ -20,13 +20,16 @@ from torch import Tensor
 
 from .select_kernel import level
 
+SMALLEST = 1e-25
+"""The worth of a weight whose gradient has always been 0."""
+
 
 class Bill:
     """Costs per weight tensor and the budget of their sum.
 
     Args:
         weights: the tensors.
-        costs: int32, 1 or more, of their shapes; None: each weight counts as 1.
+        costs: int32 of their shapes, less than 1 counts as 1; None: each weight counts as 1.
         density: share of all costs that the connections may have at the end.
 
     Attributes:
@@ -49,7 +52,7 @@ class Bill:
 
     def charge(self, costs: Sequence[Tensor]) -> None:
         """Takes other costs; the density stays."""
-        self.costs = list(costs)
+        self.costs = [cost.clamp(min=1) for cost in costs]
         counts = [weight.numel() // cost.numel() for weight, cost in zip(self.weights, self.costs, strict=True)]
         sums = [int(cost.sum(dtype=torch.int64)) * count for cost, count in zip(self.costs, counts, strict=True)]
         self.total = sum(sums)
@@ -59,8 +62,9 @@ class Bill:
         self.aim(self.density)
 
     def weigh(self, squares: Sequence[Tensor]) -> None:
-        """Takes the mean squares of the gradients into the worths."""
-        self.worths = [(square / price).sqrt_() for square, price in zip(squares, self.prices, strict=True)]
+        """Takes the mean squares of the gradients into the worths; a weight without any comes last, but it comes."""
+        pairs = zip(squares, self.prices, strict=True)
+        self.worths = [(square / price).sqrt_().clamp_(min=SMALLEST) for square, price in pairs]
 
     def aim(self, density: float) -> None:
         """Takes another density, of 1 at most."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from ..compiler.cost import Cost, cost
 from ..compiler.lower import tap_prices
 from ..compiler.network import Network
 from ..compiler.nodes import LIF, AvgPool2d, Conv2d, FloatArray, Input, Linear, MaxPool2d
-from ..errors import SnnCompileError
+from ..errors import LimitError, NetworkError
 from ..hw_targets.chip import Chip
 from .bill import Bill
 from .rules import Rule
@@ -38,7 +39,7 @@ def weight_costs(network: Network, prices: Mapping[str, FloatArray] | None = Non
         prices: per population or input, the price of a synapse from each of its neurons; None: 1.
 
     Returns:
-        Per linear layer and convolution int32 of the shape of its weight, 1 or more.
+        Per linear layer and convolution int32 of the shape of its weight.
 
     >>> layer = Linear("fc", weight=np.zeros((2, 3)))
     >>> chain = Network((Input("x", shape=(3,), max_value=1), layer, LIF("y")), (("x", "fc"), ("fc", "y")), steps=1)
@@ -55,7 +56,7 @@ def weight_costs(network: Network, prices: Mapping[str, FloatArray] | None = Non
             windows = np.lib.stride_tricks.sliding_window_view(price.reshape(before), node.kernel, (1, 2))  # type: ignore[call-overload]
             price = windows[:, :: node.stride[0], :: node.stride[1]].sum(axis=(-2, -1))
         elif isinstance(node, (Linear, Conv2d)):
-            each = np.clip(np.rint(tap_prices(node, before, price)), 1, 2**31 - 1).astype(np.int32)
+            each = np.clip(np.rint(tap_prices(node, before, price)), 0, 2**31 - 1).astype(np.int32)
             costs.append(torch.from_numpy(each).expand(node.weight.shape))
     return costs
 
@@ -84,7 +85,11 @@ class Fit:
         bill.aim(self.cores * self.chip.synapse_words * 64 / GUESS_BITS / bill.total)
 
     def update(self, network: Network, rule: Rule) -> None:
-        """Compiles the network of now; new prices and a new density for the rule where that can be done."""
+        """Compiles the network of now; new prices and a new density for the rule where that can be done.
+
+        Raises:
+            UnsupportedError: the chip can never carry this network.
+        """
         self.latest, self.problem = None, ""
         synapses = sum(surviving_synapses(network))
         if synapses > MOST_SYNAPSES:
@@ -92,7 +97,7 @@ class Fit:
             return
         try:
             self.latest = cost(network, self.chip)
-        except SnnCompileError as error:  # it does not fire yet, say
+        except (NetworkError, LimitError) as error:  # it does not fire yet, say
             self.problem = f"cannot be compiled ({error})"
             if self.fewest is not None:  # it could be before: too much was pruned
                 rule.bill.aim(rule.bill.density * MOST_CHANGE)
@@ -104,6 +109,14 @@ class Fit:
         )
         aim = bill.paid(masks) / bill.total * self.cores * (1 - MARGIN) / self.latest.filled
         bill.aim(min(max(aim, bill.density / MOST_CHANGE), bill.density * MOST_CHANGE))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next updates depend on, besides the rule."""
+        return {"fewest": self.fewest or 0, "problem": self.problem}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes over what `state_dict` gave."""
+        self.fewest, self.problem = int(state["fewest"]) or None, str(state["problem"])
 
     @property
     def fits(self) -> bool:

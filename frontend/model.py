@@ -193,10 +193,11 @@ class SpikingNetwork(nn.Module):
 
     @torch.no_grad()
     def rates(self, samples: Tensor, batch: int = 256) -> dict[str, Tensor]:
-        """Mean spikes per neuron and step over raw samples, (size,) float32 per population.
+        """Mean spikes per neuron and step over raw samples, (size,) float32 per population; leaves the training mode.
 
         For the input, the share of steps in which its value is above 0.
         """
+        self.eval()
         sums: dict[str, Tensor] = {}
         for chunk in torch.split(samples, batch):
             for name, spikes in self.populations(chunk).items():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import UnsupportedError
+from ..hw_targets.chip import load, names
 
 METHODS = ("grad-r", "deep-r", "stds", "rigl", "set", "dense")
 CHOICES = {
@@ -102,9 +103,16 @@ class TrainOptions:
         self._check("fit", self.fit is None or self.method == "grad-r", "leave it out, or use --method grad-r")
         self._check("fit", self.fit is None or self.alpha is None, "leave out --alpha")
         self._check("fit", self.fit is None or self.count == "weights", "leave out --count: the chip's bill counts")
+        self._check("fit", self.fit is None or self.fit in names(), f"use {' or '.join(names())}")
+        one_chip = self.fit is None or self.fit == "loihi2" or not self.quantise_aware
+        self._check("fit", one_chip, "leave out --quantise-aware, which trains for loihi2")
         self._check("fit", self.fit is None or self.cores is not None, "say with --cores how many it may take")
         self._check("cores", self.cores is None or self.fit is not None, "say with --fit of which chip")
         self._check("cores", self.cores is None or self.cores >= 1, "choose 1 or more")
+        if self.fit is not None and self.cores is not None:
+            chip = load(self.fit)
+            most = chip.cores_per_chip * max(int(board.chips[0]) for board in chip.boards.values())
+            self._check("cores", self.cores <= most, f"the largest board of {self.fit} has {most}")
         for key in ("epochs", "steps", "batch"):
             self._check(key, getattr(self, key) >= 1, "choose 1 or more")
         self._check("seed", 0 <= self.seed < 2**63, "choose 0 or more")

@@ -27,12 +27,17 @@ T = TypeVar("T")
 
 def rank() -> int:
     """This process among those that `torchrun` started, from 0."""
-    return int(os.environ.get("RANK", "0")) if _size() > 1 else 0
+    return int(os.environ["RANK"]) if _size() > 1 else 0
 
 
 def _size() -> int:
-    known = "RANK" in os.environ and os.environ.get("WORLD_SIZE", "").isdigit()
+    known = all(os.environ.get(name, "").isdigit() for name in ("RANK", "WORLD_SIZE"))
     return max(1, int(os.environ["WORLD_SIZE"])) if known else 1
+
+
+def speaks() -> bool:
+    """Whether this process reports errors: of those that have joined, the first one does for all."""
+    return rank() == 0 or not _join.cache_info().currsize
 
 
 class World:
@@ -110,11 +115,15 @@ class World:
         """Compares a checksum of the tensors between the processes.
 
         Raises:
+            KeyboardInterrupt: a process was told to stop; in all processes.
             ProcessError: they differ; in all processes.
         """
         if self.size == 1:
             return
         import torch
+
+        if self.count(int(self.interrupted)):
+            raise KeyboardInterrupt
 
         checksum = 0
         for tensor in tensors:

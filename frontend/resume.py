@@ -19,7 +19,7 @@ from ..errors import ModelFileError
 from .options import TrainOptions
 from .run import Run
 
-FORMAT, VERSION = "snn-compile resume", 1
+FORMAT, VERSION = "snn-compile resume", 2
 
 SECONDS = 30.0
 """Time between two writings, at least."""

@@ -233,6 +233,7 @@ class Run:
             "model": dict(self.model.state_dict()),
             "rest": None if self.rest is None else self.rest.state_dict(),
             "random": self.random.get_state(),
+            "fit": None if self.fit is None else self.fit.state_dict(),
         }
         return {**copy.deepcopy(state), "rule": self.rule.state_dict()}
 
@@ -252,6 +253,8 @@ class Run:
         self.rule.load_state_dict({**_moved(state["rule"], self.world.device), "random": state["rule"]["random"]})
         if self.rest is not None:
             self.rest.load_state_dict(state["rest"])
+        if self.fit is not None:
+            self.fit.load_state_dict(state["fit"])
         self.random.set_state(state["random"])
 
 

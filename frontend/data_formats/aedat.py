@@ -50,7 +50,9 @@ def read_polarity(path: Path) -> tuple[Column, Column, Column, Column]:
     if not packets:
         raise DataError(str(path), "has no events", AGAIN)
     data = np.concatenate([events["data"] for events, _ in packets])
+    valid = data & 1 == 1
     time = np.concatenate([events["time"].astype(np.int64) + (upper << 31) for events, upper in packets])
+    data, time = data[valid], time[valid]
     x, y, p = ((data >> low & mask).astype(np.int64) for low, mask in ((17, 0x7FFF), (2, 0x7FFF), (1, 1)))
     return x, y, time, p
 

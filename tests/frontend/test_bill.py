@@ -60,5 +60,9 @@ def test_gradients_make_a_weight_worth_more():
     costs = [torch.tensor([1, 4], dtype=torch.int32), torch.tensor([4], dtype=torch.int32)]
     bill = Bill(weights, costs, 0.5)
     bill.weigh([torch.tensor([1.0, 16.0]), torch.tensor([0.0])])
-    assert [worth.tolist() for worth in bill.worths] == [pytest.approx([3**0.5, 12**0.5]), [0.0]]
+    assert [worth.tolist() for worth in bill.worths] == [
+        pytest.approx([3**0.5, 12**0.5]),
+        pytest.approx([1e-25]),  # it comes last, but it comes
+    ]
     assert bill.level(weights, 4) == pytest.approx(3**0.5)  # the second weight costs 4 and is the best
+    assert bill.level(weights, 5) == pytest.approx(1e-25)

@@ -80,6 +80,35 @@ def test_what_cannot_be_compiled_leaves_the_bill():
     assert (fit.latest, fit.fits, rule.bill.density) == (None, False, 0.5)
 
 
+def test_what_the_chip_has_not_is_said_as_soon_as_the_network_fires(tmp_path):
+    options = TrainOptions(fit="loihi2", cores=1, reset="soft", epochs=50, hidden=(64,), out=tmp_path / "m.pt")
+    epochs = []
+    with pytest.raises(UnsupportedError, match=r"reset"):
+        trainer.train(options, epochs.append)
+    assert len(epochs) < 10
+
+
+def test_synapses_of_the_host_cost_nothing():
+    network = chain("fc30, lif, fc10, lif", ir.Input("input", shape=(64,), max_value=16))
+    with torch.no_grad():
+        for weight in network.pruned_weights():
+            weight.copy_(weight.abs() * 4)
+    prices = cost(network.to_network(), chips.load("loihi1")).bits_per_synapse
+    assert prices["input"].tolist() == [0.0] * 64
+    assert prices["lif1"].min() > 0
+
+
+def test_measuring_leaves_batch_norm_and_dropout_alone():
+    source = ir.Input("input", shape=(64,), max_value=16)
+    model = chain("fc30, bn, lif, dropout0.5, fc10, lif", source)
+    samples = torch.from_numpy(load("digits").train_samples[:50])
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model.train()
+    first, second = model.rates(samples), model.rates(samples)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
 def test_a_network_is_trained_until_it_fills_its_core(tmp_path, monkeypatch):
     chip = small_chip(synapse_words_per_core=300)
     monkeypatch.setattr(run.chips, "load", lambda name: chip)
