@@ -84,7 +84,7 @@ def bill(program: Program, network: FixedNetwork, chip: Chip, events: Events) ->
         chip: whose energies hold.
         events: expected or counted.
     """
-    netlist = Netlist.of(network)
+    netlist = network.netlist
     spikes = np.concatenate([np.asarray(events.spikes[name], np.float64) for name in netlist.names])
     core = np.empty(netlist.neurons, np.int64)
     for number, tables in enumerate(program.cores):

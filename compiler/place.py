@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import LimitError, UnsupportedError
 from ..hw_targets.chip import Chip
-from .partition import CoreSlices
+from .slices import CoreSlices
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,13 +13,12 @@ from ..errors import ProgramFileError
 from ..hw_targets.chip import Chip
 from .energy import KINDS, Energy, Events, bill
 from .fixed import FixedNetwork
-from .netlist import Netlist
 from .network import Network
 from .nodes import Conv2d, Linear
-from .partition import output_entries
 from .place import Placement
 from .program import Program
 from .quantise import ASSUMED_RATE
+from .slices import output_entries
 from .sparse import SparseInput, SparseNetwork, SparsePopulation
 
 
@@ -194,7 +193,7 @@ def expected_events(sparse: SparseNetwork, network: FixedNetwork) -> Events:
 
 
 def _core_rows(network: FixedNetwork, placement: Placement, program: Program, chip: Chip) -> tuple[CoreRow, ...]:
-    netlist = Netlist.of(network)
+    netlist = network.netlist
     out_axons = output_entries(netlist, placement.slices, chip)
     fan_in = np.diff(netlist.indptr)
     rows = []
