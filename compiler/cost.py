@@ -19,6 +19,7 @@ from .network import Network
 from .nodes import FloatArray
 from .partition import partition
 from .quantise import quantise
+from .rates import packet_rates
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +49,9 @@ def cost(trained: Network, chip: Chip) -> Cost:
     Raises:
         SnnCompileError: one of its kinds, where the network or a limit is at fault.
     """
-    network = quantise(balance(lower(fold(trained)), chip), chip)
-    slices, netlist = partition(network, chip), network.netlist
+    sparse = balance(lower(fold(trained)), chip)
+    network = quantise(sparse, chip)
+    slices, netlist = partition(network, chip, rates=packet_rates(sparse, network)), network.netlist
     words = np.zeros(int(netlist.base[-1]))
     total, filled = 0, 0.0
     for neurons in slices.neurons:

@@ -1,132 +1,75 @@
-"""`partition`: neurons to cores, every limit of the chip at the exact packed size.
+"""`partition`: neurons to cores, every limit of the chip at the exact packed size, few axons between cores.
 
-Index order: cores are filled one after the other with neurons in the order of their populations, each as far as its
-limits allow. Populations may share a core.
+Neurons of any populations may share a core. Index order fills the cores with neurons in the order of their
+populations; it is the baseline. `fast` grows cores (see `grow`) and keeps index order where that is no worse.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
 from ..hw_targets.chip import Chip
-from .fill import MEMORY, WORDS, WORDS_MAX, Core, empty_core, fill_in_order
+from .fill import empty_core
 from .fixed import FixedNetwork
-from .limits import Excess, excess, synapse_words
-from .netlist import Ints
-from .slices import CoreSlices, neuron_entries
+from .grow import grow_all
+from .nodes import FloatArray
+from .settle import Progress, fill_all, settle
+from .slices import CoreSlices, Traffic
 
-Progress = Callable[[int, int], None]
-REFILLS = 6
-"""Times that the cores are filled again with what the time before showed of the output axons."""
+Effort = Literal["fast", "best"]
 
 
-def partition(network: FixedNetwork, chip: Chip, progress: Progress | None = None) -> CoreSlices:
-    """Fills the cores.
+def partition(
+    network: FixedNetwork,
+    chip: Chip,
+    progress: Progress | None = None,
+    *,
+    effort: Effort = "fast",
+    rates: FloatArray | None = None,
+) -> CoreSlices:
+    """The slices with the fewest cores, and among those with the least traffic between cores.
 
     Args:
         network: integers only.
         chip: whose limits hold.
         progress: called with (neurons done, neurons in all).
+        effort: how hard to search.
+        rates: (sources of the netlist,) packets per step of each; all alike where they are not given.
 
     Raises:
         LimitError: one neuron alone breaks a limit, with the neuron, the value and the limit.
     """
-    return index_order(network, chip, progress)
+    if rates is None:
+        rates = np.ones(int(network.netlist.base[-1]))
+    baseline = index_order(network, chip, progress)
+    found = [baseline]
+    if len(baseline.neurons) > 1:
+        found.append(_fast(network, chip, rates, progress))
+    traffic = [Traffic.of(network.netlist, slices, rates) for slices in found]
+    best = min(range(len(found)), key=lambda i: (len(found[i].neurons), traffic[i].packets, traffic[i].axons))
+    return replace(found[best], traffic=traffic[best], baseline=traffic[0])
 
 
 def index_order(network: FixedNetwork, chip: Chip, progress: Progress | None = None) -> CoreSlices:
     """Cores filled one after the other, in the order of the populations; the baseline of every other way."""
-    return in_order(network, np.arange(network.netlist.neurons), chip, progress)
+    core, order = empty_core(network, chip), np.arange(network.netlist.neurons)
+    return CoreSlices(tuple(settle(network, core, chip, lambda: fill_all(network, core, order, chip, progress))))
 
 
-def in_order(network: FixedNetwork, order: Ints, chip: Chip, progress: Progress | None = None) -> CoreSlices:
-    """Cores filled one after the other with neurons in this order.
+def _fast(network: FixedNetwork, chip: Chip, rates: FloatArray, progress: Progress | None) -> CoreSlices:
+    core, weight = empty_core(network, chip), axon_weights(rates)
+    slices = settle(network, core, chip, lambda: grow_all(network, core, weight, chip, progress))
+    return CoreSlices(tuple(slices), "fast")
 
-    How many output axons a neuron needs is known when all stand somewhere: cores with too many are cut, or all are
-    filled again with room for what was seen, whichever takes fewer cores.
+
+def axon_weights(rates: FloatArray) -> FloatArray:
+    """(sources,) what an axon more costs: its rate over the mean, and a tenth of the mean, for it also takes a list.
+
+    >>> axon_weights(np.array([0.0, 0.2])).round(3).tolist()
+    [0.1, 2.1]
     """
-    core = empty_core(network, chip)
-    netlist = network.netlist
-    core.out[:] = np.bincount(netlist.source, minlength=int(netlist.base[-1]))[: netlist.neurons] > 0
-    best: list[Ints] | None = None
-    for _ in range(REFILLS):
-        slices = _fill_all(network, core, order, chip, progress)
-        entries = neuron_entries(netlist, CoreSlices(tuple(slices)), chip)
-        whole = max(int(entries[neurons].sum()) for neurons in slices) <= chip.limits.out_axons_per_core[0]
-        if not whole:
-            slices_cut = _cut(network, slices, chip)
-            best = slices_cut if best is None or len(slices_cut) < len(best) else best
-            core.out[:] = np.maximum(core.out, entries)
-            continue
-        best = slices if best is None or len(slices) < len(best) else best
-        break
-    assert best is not None
-    return CoreSlices(tuple(best))
-
-
-def _fill_all(network: FixedNetwork, core: Core, order: Ints, chip: Chip, progress: Progress | None) -> list[Ints]:
-    slices: list[Ints] = []
-    start = saved = 0
-    while start < len(order):
-        size, saved = _fill_one(network, core, order, start, saved, chip)
-        slices.append(order[start : start + size])
-        start += size
-        if progress is not None:
-            progress(start, len(order))
-    return slices
-
-
-def _fill_one(network: FixedNetwork, core: Core, order: Ints, start: int, saved: int, chip: Chip) -> tuple[int, int]:
-    """(neurons, words saved): the most that one core holds from `start` on.
-
-    `saved`: words by which the core before came out smaller than counted, since equal lists are shared.
-    """
-    core.limits[[WORDS_MAX, MEMORY]] = np.array([chip.synapse_words, chip.memory_words]) + saved
-    size = fill_in_order(core, order, start)
-    found = _proven(network, order[start : start + max(1, size)], chip)
-    if found < size or start + found == len(order):
-        return found, saved if found == size else 0
-    now = int(core.now[WORDS]) - synapse_words(network, order[start : start + found], chip)
-    if now <= saved + chip.synapse_words // 64:
-        return found, max(0, now)
-    more, now = _fill_one(network, core, order, start, now, chip)
-    return max(found, more), now
-
-
-def _proven(network: FixedNetwork, neurons: Ints, chip: Chip) -> int:
-    """How many of the first of these neurons a core holds, all if it can; raises where not even one."""
-    problem = excess(network, neurons, chip)
-    if problem is None:
-        return len(neurons)
-    fits, breaks = 0, len(neurons)
-    while breaks - fits > 1:
-        middle = (fits + breaks) // 2
-        problem = excess(network, neurons[:middle], chip)
-        fits, breaks = (middle, breaks) if problem is None else (fits, middle)
-    if fits == 0:
-        assert problem is not None
-        raise problem.error(network.netlist.label(int(neurons[0])), chip)
-    return fits
-
-
-def _cut(network: FixedNetwork, slices: list[Ints], chip: Chip) -> list[Ints]:
-    """Cuts the slices with too many output-axon entries until none is left."""
-    limit = chip.limits.out_axons_per_core[0]
-    while True:
-        entries = neuron_entries(network.netlist, CoreSlices(tuple(slices)), chip)
-        pieces: list[Ints] = []
-        for neurons in slices:
-            while int((total := np.cumsum(entries[neurons]))[-1]) > limit:
-                if int(total[0]) > limit:
-                    raise Excess("output axons", int(total[0]), limit).error(
-                        network.netlist.label(int(neurons[0])), chip
-                    )
-                size = int(np.searchsorted(total, limit, side="right"))
-                pieces.append(neurons[:size])
-                neurons = neurons[size:]
-            pieces.append(neurons)
-        if len(pieces) == len(slices):
-            return pieces
-        slices = pieces
+    weights: FloatArray = rates / max(float(rates.mean()), 1e-12) + 0.1
+    return weights

@@ -15,10 +15,11 @@ from .fixed import FixedNetwork
 from .fold import fold
 from .lower import lower
 from .network import Network
-from .partition import partition
+from .partition import Effort, partition
 from .place import place
 from .program import Program
 from .quantise import quantise
+from .rates import packet_rates
 from .report import Report, make_report
 
 Progress = Callable[[str, int, int], None]
@@ -40,6 +41,7 @@ def compile_network(
     chip: Chip,
     *,
     board: str | None = None,
+    effort: Effort = "fast",
     source: Mapping[str, str] = UNKNOWN,
     progress: Progress | None = None,
 ) -> Compiled:
@@ -49,6 +51,7 @@ def compile_network(
         trained: float layers, as a reader of `frontend.readers` gives them.
         chip: from `hw_targets.chip.load`.
         board: one of the chip's; the largest where it is not given.
+        effort: how hard `partition` searches.
         source: model, model_sha256 and command, for the report.
         progress: called with (pass, done, in all).
 
@@ -61,7 +64,7 @@ def compile_network(
 
     sparse = balance(lower(fold(trained)), chip)
     network = quantise(sparse, chip)
-    slices = partition(network, chip, within("partition"))
+    slices = partition(network, chip, within("partition"), effort=effort, rates=packet_rates(sparse, network))
     placement = place(slices, chip, board)
     program = encode(network, placement, chip, progress=within("encode"))
     decoded = decode(program)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..hw_targets.chip import Chip
 from .netlist import Ints, Netlist
+from .nodes import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,9 +20,14 @@ class CoreSlices:
 
     Attributes:
         neurons: per core (compartments,) int64 numbers of a `Netlist`, in the order of the compartments.
+        method: how they were found.
+        traffic, baseline: of these slices, and of those in index order, where `partition` made them.
     """
 
     neurons: tuple[Ints, ...]
+    method: str = "index order"
+    traffic: Traffic | None = None
+    baseline: Traffic | None = None
 
     def core_of(self) -> NDArray[np.int32]:
         """(neurons,) the core of each neuron.
@@ -38,6 +44,27 @@ class CoreSlices:
     def dump(self) -> str:
         """A short stable text for tests and people."""
         return "\n".join(f"core {i}: {len(n)} neurons {n[0]}..{n[-1]}" for i, n in enumerate(self.neurons))
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What crosses from core to core.
+
+    Attributes:
+        cores: that are in use.
+        axons: km1, the sum of `Reach.crossings`.
+        packets: km1 weighted with rates: per step, packets that reach another core than the neuron's own, and copies
+            of an input's packets.
+    """
+
+    cores: int
+    axons: int
+    packets: float
+
+    @classmethod
+    def of(cls, netlist: Netlist, slices: CoreSlices, rates: FloatArray) -> Traffic:
+        crossings = Reach.of(netlist, slices, len(slices.neurons)).crossings
+        return cls(len(slices.neurons), int(crossings.sum()), float(crossings @ rates))
 
 
 @dataclass(frozen=True, eq=False)

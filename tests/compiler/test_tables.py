@@ -14,8 +14,7 @@ from snn_compile.compiler.encode import encode
 from snn_compile.compiler.fill import AXONS, WORDS, empty_core, fill_in_order
 from snn_compile.compiler.fixed import FixedInput, FixedNetwork, FixedPopulation, FixedProjection
 from snn_compile.compiler.limits import excess
-from snn_compile.compiler.netlist import Netlist
-from snn_compile.compiler.partition import partition
+from snn_compile.compiler.partition import index_order, partition
 from snn_compile.compiler.place import place
 from snn_compile.compiler.slices import CoreSlices, output_entries
 from snn_compile.compiler.synapses import Synapses
@@ -68,7 +67,7 @@ def test_a_tight_chip_takes_more_cores_and_no_limit_is_passed(drawn):
         slices = partition(network, TIGHT)
     except LimitError:
         return  # one neuron alone is too much
-    netlist = Netlist.of(network)
+    netlist = network.netlist
     assert sorted(np.concatenate(slices.neurons).tolist()) == list(range(netlist.neurons))
     for neurons in slices.neurons:
         assert excess(network, neurons, TIGHT) is None
@@ -84,21 +83,21 @@ def test_a_tight_chip_takes_more_cores_and_no_limit_is_passed(drawn):
 def test_decoding_follows_the_routing_whatever_the_order_of_neurons_and_cores(drawn, seed):
     network, _ = drawn
     rng = np.random.default_rng(seed)
-    order = rng.permutation(Netlist.of(network).neurons)
+    order = rng.permutation(network.netlist.neurons)
     cuts = np.sort(rng.integers(1, max(2, len(order)), 3))
     slices = CoreSlices(tuple(part for part in np.split(order, cuts) if len(part)))
     assert decode(encode(network, place(slices, LOIHI2), LOIHI2)) == network
 
 
 def test_index_order_fills_one_core_after_the_other():
-    slices = partition(populations(5, 12, 8), small_chip(neurons_per_core=9))
+    slices = index_order(populations(5, 12, 8), small_chip(neurons_per_core=9))
     assert slices.dump() == "core 0: 9 neurons 0..8\ncore 1: 9 neurons 9..17\ncore 2: 2 neurons 18..19"
 
 
 def test_a_core_takes_as_many_neurons_as_fit_exactly():
     network = populations(30, 200)
     chip = small_chip(synapse_words_per_core=300)
-    sizes = [len(neurons) for neurons in partition(network, chip).neurons]
+    sizes = [len(neurons) for neurons in index_order(network, chip).neurons]
     for size, start in zip(sizes[:-1], np.cumsum([0, *sizes]).tolist(), strict=False):
         more = excess(network, np.arange(start, start + size + 1), chip)
         assert more is not None and more.what == "synapse words"
@@ -137,14 +136,14 @@ def test_output_entries_count_cores_and_chips():
     network = populations(1, 1, 4)
     chip = small_chip(cores_per_chip=4)
     slices = CoreSlices(tuple(np.array([i]) for i in (0, 1, 2, 3, 4)))
-    assert output_entries(Netlist.of(network), slices, chip).tolist() == [1 + 1 + 1 + 2, 0, 0, 0, 0]
+    assert output_entries(network.netlist, slices, chip).tolist() == [1 + 1 + 1 + 2, 0, 0, 0, 0]
 
 
 def test_too_many_output_axons_split_the_source_core():
     network = populations(2, 8, 24)
     chip = small_chip(neurons_per_core=8, out_axons_per_core=12)
-    slices = partition(network, chip)
-    assert output_entries(Netlist.of(network), slices, chip).max() <= 12
+    slices = index_order(network, chip)
+    assert output_entries(network.netlist, slices, chip).max() <= 12
     assert [len(n) for n in slices.neurons[:2]] == [4, 4]
     assert decode(program_of(network, chip)) == network
 
@@ -169,7 +168,7 @@ def test_profiles_limit_what_shares_a_core(what):
     network = populations(2, 2, 2, 2)
     changed = tuple(replace(p, dv=i) for i, p in enumerate(network.populations))
     network = replace(network, populations=changed)
-    assert [len(n) for n in partition(network, small_chip(**{what: 2})).neurons] == [4, 2]
+    assert [len(n) for n in index_order(network, small_chip(**{what: 2})).neurons] == [4, 2]
 
 
 def test_more_exponents_than_formats_are_refused():
