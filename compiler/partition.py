@@ -17,9 +17,11 @@ from .fixed import FixedNetwork
 from .grow import grow_all
 from .nodes import FloatArray
 from .settle import Progress, fill_all, settle
-from .slices import CoreSlices, Traffic
+from .slices import CoreSlices, Reach, Traffic
 
 Effort = Literal["fast", "best"]
+LOOKS = 24
+"""Times that growing may look at each synapse, in the mean."""
 
 
 def partition(
@@ -47,7 +49,7 @@ def partition(
     baseline = index_order(network, chip, progress)
     found = [baseline]
     if len(baseline.neurons) > 1:
-        found.append(_fast(network, chip, rates, progress))
+        found.append(_fast(network, chip, axon_weights(network, baseline, rates), progress))
     traffic = [Traffic.of(network.netlist, slices, rates) for slices in found]
     best = min(range(len(found)), key=lambda i: (len(found[i].neurons), traffic[i].packets, traffic[i].axons))
     return replace(found[best], traffic=traffic[best], baseline=traffic[0])
@@ -59,17 +61,21 @@ def index_order(network: FixedNetwork, chip: Chip, progress: Progress | None = N
     return CoreSlices(tuple(settle(network, core, chip, lambda: fill_all(network, core, order, chip, progress))))
 
 
-def _fast(network: FixedNetwork, chip: Chip, rates: FloatArray, progress: Progress | None) -> CoreSlices:
-    core, weight = empty_core(network, chip), axon_weights(rates)
+def _fast(network: FixedNetwork, chip: Chip, weight: FloatArray, progress: Progress | None) -> CoreSlices:
+    core = empty_core(network, chip)
     slices = settle(network, core, chip, lambda: grow_all(network, core, weight, chip, progress))
     return CoreSlices(tuple(slices), "fast")
 
 
-def axon_weights(rates: FloatArray) -> FloatArray:
+def axon_weights(network: FixedNetwork, baseline: CoreSlices, rates: FloatArray) -> FloatArray:
     """(sources,) what an axon more costs: its rate over the mean, and a tenth of the mean, for it also takes a list.
 
-    >>> axon_weights(np.array([0.0, 0.2])).round(3).tolist()
-    [0.1, 2.1]
+    0 where it has so many targets on so many cores that looking at them all would take too long.
     """
+    netlist = network.netlist
+    fan = np.bincount(netlist.source, minlength=len(rates))
+    by_fan = np.argsort(fan, kind="stable")
+    looks = np.cumsum((fan * Reach.of(netlist, baseline, len(baseline.neurons)).cores)[by_fan])
     weights: FloatArray = rates / max(float(rates.mean()), 1e-12) + 0.1
+    weights[by_fan[looks > LOOKS * len(netlist.source)]] = 0
     return weights

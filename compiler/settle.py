@@ -14,8 +14,8 @@ from .netlist import Ints
 from .slices import CoreSlices, neuron_entries
 
 Progress = Callable[[int, int], None]
-REFILLS = 6
-"""Times that the cores are filled again with what the time before showed of the output axons."""
+REFILLS = 4
+"""Times that the cores are filled with what the time before showed of the output axons."""
 
 
 def settle(network: FixedNetwork, core: Core, chip: Chip, fill_all: Callable[[], list[Ints]]) -> list[Ints]:
