@@ -12,15 +12,20 @@ import numpy as np
 from numba import njit
 
 from ..hw_targets.chip import Chip
-from .fill import ADDED, FULL, SIZE, Core, clear, try_add
+from .fill import ADDED, FULL, MEMORY, SIZE, WORDS, WORDS_MAX, Core, clear, try_add
 from .fixed import FixedNetwork
+from .limits import measure
 from .netlist import Ints, Netlist
 from .nodes import FloatArray
+from .order import ordered
 from .settle import Progress, proven
 
 BUCKETS = 1024
 REFUSALS = 64
 """Neurons that may not fit one after the other before a core is left."""
+
+
+NONE = np.zeros(0, np.int64)
 
 
 class Frontier(NamedTuple):
@@ -123,16 +128,27 @@ def _raise_score(f: Any, neuron: int, weight: float, count: int) -> Any:  # prag
 
 
 @njit(cache=True)
-def grow(core: Any, f: Any, number: int, first: int) -> int:  # pragma: no cover – compiled
-    """One core; the neurons are `core.members`. Returns the first neuron that is still without a core."""
+def grow(core: Any, f: Any, number: int, first: int, seeds: Any) -> int:  # pragma: no cover – compiled
+    """One core, `seeds` before all others; `core.members` are its neurons. Returns the first that has no core yet.
+
+    `number` is a new one each time; no neuron below `first` waits for a core.
+    """
     clear(core)
     trial = np.zeros(15, np.int32)
     count, top, refused = 0, -1, 0
-    seed = first
-    while refused < REFUSALS:
+    seed, given = first, 0
+    while refused < REFUSALS or given < len(seeds):
         while top >= 0 and f.head[top] < 0:
             top -= 1
-        if top >= 0:
+        if given < len(seeds):
+            neuron = seeds[given]
+            given += 1
+            if f.bucket[neuron] >= 0:
+                _take_out(f, neuron)
+            elif f.gain[neuron] == 0:
+                f.reached[count] = neuron
+                count += 1
+        elif top >= 0:
             neuron = f.head[top]
             _take_out(f, neuron)
         else:
@@ -173,26 +189,83 @@ def grow(core: Any, f: Any, number: int, first: int) -> int:  # pragma: no cover
     return first
 
 
+class Grower:
+    """Grows cores, one after the other, for one network and chip.
+
+    Attributes:
+        core, frontier: what compiled code works on.
+        first: no neuron below waits for a core.
+    """
+
+    def __init__(self, network: FixedNetwork, core: Core, weight: FloatArray, chip: Chip) -> None:
+        self.network, self.core, self.chip = network, core, chip
+        self.frontier = new_frontier(network.netlist, weight)
+        self.first = self.number = self.saved = 0
+
+    def next_core(self, seeds: Ints = NONE) -> Ints:
+        """One core, in the order of its compartments; grown again where sharing and order saved much."""
+        before = self.first
+        kept, saved = self._attempt(seeds)
+        waiting = self.first < self.network.netlist.neurons
+        if waiting and len(kept) and saved > self.saved + self.chip.synapse_words // 64:
+            self._release(kept, before)
+            self.saved = saved
+            kept, saved = self._attempt(seeds)
+        self.saved = max(0, saved)
+        return kept
+
+    def _attempt(self, seeds: Ints) -> tuple[Ints, int]:
+        """(neurons, words that they take less than was counted; 0 where some had to be given back)."""
+        core, chip = self.core, self.chip
+        core.limits[[WORDS_MAX, MEMORY]] = np.array([chip.synapse_words, chip.memory_words]) + self.saved
+        self.number += 1
+        self._release(seeds, self.first)
+        self.first = grow(core, self.frontier, self.number, self.first, seeds)
+        members = core.members[: core.now[SIZE]].copy()
+        if not len(members):  # more than what was counted: `proven` has the last word
+            members = (seeds if len(seeds) else np.array([self.first]))[:1]
+            self.frontier.placed[members] = True
+        kept = ordered(self.network, members, chip)
+        problem, words = measure(self.network, kept, chip)
+        if problem is None:
+            return kept, int(core.now[WORDS]) - words
+        kept = members[: proven(self.network, members, chip)]
+        self._release(members[len(kept) :], self.first)
+        return kept, 0
+
+    def _release(self, neurons: Ints, first: int) -> None:
+        """These neurons wait for a core again."""
+        self.frontier.placed[neurons] = False
+        self.first = int(neurons.min(initial=first))
+
+    def rest(self, progress: Progress | None = None) -> list[Ints]:
+        """Cores for all that wait."""
+        slices: list[Ints] = []
+        placed = self.frontier.placed
+        while True:
+            while self.first < len(placed) and placed[self.first]:
+                self.first += 1
+            if self.first == len(placed):
+                return slices
+            slices.append(self.next_core())
+            if progress is not None:
+                progress(int(placed.sum()), len(placed))
+
+
 def grow_all(
     network: FixedNetwork, core: Core, weight: FloatArray, chip: Chip, progress: Progress | None
 ) -> list[Ints]:
     """All cores, one after the other; `weight`: (sources,) of each axon."""
-    frontier = new_frontier(network.netlist, weight)
-    slices: list[Ints] = []
-    first = placed = 0
-    while first < network.netlist.neurons:
-        first = grow(core, frontier, len(slices), first)
-        members = core.members[: max(1, core.now[SIZE])].copy()
-        if core.now[SIZE] == 0:
-            members[0] = first
-        kept = proven(network, members, chip)
-        frontier.placed[members[:kept]] = True
-        frontier.placed[members[kept:]] = False
-        while first < network.netlist.neurons and frontier.placed[first]:
-            first += 1
-        first = int(members[kept:].min(initial=first))
-        slices.append(members[:kept])
-        placed += kept
-        if progress is not None:
-            progress(placed, network.netlist.neurons)
-    return slices
+    return Grower(network, core, weight, chip).rest(progress)
+
+
+def grow_from(network: FixedNetwork, core: Core, weight: FloatArray, chip: Chip, blocks: list[Ints]) -> list[Ints]:
+    """Cores that hold as much of each block as fits; what does not fit goes to cores with room, then to new ones."""
+    grower = Grower(network, core, weight, chip)
+    grower.frontier.placed[:] = True
+    grower.first = network.netlist.neurons
+    for _ in range(2):
+        for i, block in enumerate(blocks):
+            kept = grower.next_core(block)
+            blocks[i] = kept
+    return [*blocks, *grower.rest()]

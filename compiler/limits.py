@@ -30,46 +30,40 @@ class Excess:
 
 def excess(network: FixedNetwork, neurons: Ints, chip: Chip) -> Excess | None:
     """The first limit that a core with these neurons breaks, or None where it fits; output axons depend on the rest."""
+    return measure(network, neurons, chip)[0]
+
+
+def measure(network: FixedNetwork, neurons: Ints, chip: Chip) -> tuple[Excess | None, int]:
+    """(excess, words of all lists) of a core with these neurons, in this order."""
     limits = chip.limits
-    if len(neurons) > chip.neurons_per_core:
-        return Excess("neurons", len(neurons), chip.neurons_per_core)
-    if index_bits(len(neurons)) > limits.index_bits_max[0]:
-        return Excess("index bits", index_bits(len(neurons)), limits.index_bits_max[0])
-    for what, value, limit in _profiles(network, neurons, chip):
-        if limit and value > limit:
-            return Excess(what, value, limit, "give more layers the same tau and threshold")
     sources, _, parts = network.netlist.lists_of(neurons)
-    if len(sources) > limits.in_axons_per_core[0]:
-        return Excess("input axons", len(sources), limits.in_axons_per_core[0], "split the layer or prune more")
     packing = pack(parts, len(neurons), limits.formats_per_core[0])
-    if len(packing.formats) > limits.formats_per_core[0]:
-        return Excess("synapse formats", len(packing.formats), limits.formats_per_core[0], "use fewer exponents")
     words = int(packing.words.sum())
-    memory = chip.words_needed(words, len(neurons))
-    for what, value, limit in (
-        ("words in one synapse list", int(packing.words.max(initial=0)), limits.words_per_list[0]),
-        ("synapse words", words, chip.synapse_words),
-        ("words of memory", memory, chip.memory_words),
+    profiles = _profiles(network, neurons)
+    more, other = "split the layer or prune more", "give more layers the same tau and threshold"
+    for what, value, limit, way_out in (
+        ("neurons", len(neurons), chip.neurons_per_core, "prune more"),
+        ("index bits", index_bits(len(neurons)), limits.index_bits_max[0], "prune more"),
+        ("compartment profiles", profiles[0], limits.compartment_profiles_per_core[0] or profiles[0], other),
+        ("threshold profiles", profiles[1], limits.threshold_profiles_per_core[0] or profiles[1], other),
+        ("input axons", len(sources), limits.in_axons_per_core[0], more),
+        ("synapse formats", len(packing.formats), limits.formats_per_core[0], "use fewer exponents"),
+        ("words in one synapse list", int(packing.words.max(initial=0)), limits.words_per_list[0], "prune more"),
+        ("synapse words", words, chip.synapse_words, "prune more"),
+        ("words of memory", chip.words_needed(words, len(neurons)), chip.memory_words, "prune more"),
     ):
         if value > limit:
-            return Excess(what, value, limit)
-    return None
+            return Excess(what, value, limit, way_out), words
+    return None, words
 
 
 def synapse_words(network: FixedNetwork, neurons: Ints, chip: Chip) -> int:
     """Words of all lists of a core with these neurons."""
-    _, _, parts = network.netlist.lists_of(neurons)
-    return int(pack(parts, len(neurons), chip.limits.formats_per_core[0]).words.sum())
+    return measure(network, neurons, chip)[1]
 
 
-def _profiles(network: FixedNetwork, neurons: Ints, chip: Chip) -> list[tuple[str, int, int]]:
+def _profiles(network: FixedNetwork, neurons: Ints) -> tuple[int, int]:
+    """How many decays and thresholds these neurons have."""
     rows = np.unique(network.netlist.population_of(neurons))
     populations = [network.populations[row] for row in rows.tolist()]
-    return [
-        (
-            "compartment profiles",
-            len({(p.du, p.dv) for p in populations}),
-            chip.limits.compartment_profiles_per_core[0],
-        ),
-        ("threshold profiles", len({p.vth for p in populations}), chip.limits.threshold_profiles_per_core[0]),
-    ]
+    return len({(p.du, p.dv) for p in populations}), len({p.vth for p in populations})

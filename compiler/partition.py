@@ -1,7 +1,8 @@
 """`partition`: neurons to cores, every limit of the chip at the exact packed size, few axons between cores.
 
 Neurons of any populations may share a core. Index order fills the cores with neurons in the order of their
-populations; it is the baseline. `fast` grows cores (see `grow`) and keeps index order where that is no worse.
+populations; it is the baseline. `fast` grows cores (see `grow`), `best` makes them from the blocks of a multilevel
+partitioner (see `multilevel`) as well; what is best of all is kept.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import numpy as np
 from ..hw_targets.chip import Chip
 from .fill import empty_core
 from .fixed import FixedNetwork
-from .grow import grow_all
+from .grow import grow_all, grow_from
+from .limits import synapse_words
+from .multilevel import blocks
 from .nodes import FloatArray
+from .order import ordered
 from .settle import Progress, fill_all, settle
 from .slices import CoreSlices, Reach, Traffic
 
@@ -49,10 +53,16 @@ def partition(
     baseline = index_order(network, chip, progress)
     found = [baseline]
     if len(baseline.neurons) > 1:
-        found.append(_fast(network, chip, axon_weights(network, baseline, rates), progress))
+        weight = axon_weights(network, baseline, rates)
+        found.append(_fast(network, chip, weight, progress))
+        if effort == "best":
+            found.append(_best(network, chip, weight, min(found, key=lambda slices: len(slices.neurons))))
     traffic = [Traffic.of(network.netlist, slices, rates) for slices in found]
     best = min(range(len(found)), key=lambda i: (len(found[i].neurons), traffic[i].packets, traffic[i].axons))
-    return replace(found[best], traffic=traffic[best], baseline=traffic[0])
+    neurons = found[best].neurons
+    if best == 0:
+        neurons = tuple(ordered(network, own, chip) for own in neurons)
+    return replace(found[best], neurons=neurons, traffic=traffic[best], baseline=traffic[0])
 
 
 def index_order(network: FixedNetwork, chip: Chip, progress: Progress | None = None) -> CoreSlices:
@@ -65,6 +75,14 @@ def _fast(network: FixedNetwork, chip: Chip, weight: FloatArray, progress: Progr
     core = empty_core(network, chip)
     slices = settle(network, core, chip, lambda: grow_all(network, core, weight, chip, progress))
     return CoreSlices(tuple(slices), "fast")
+
+
+def _best(network: FixedNetwork, chip: Chip, weight: FloatArray, start: CoreSlices) -> CoreSlices:
+    core = empty_core(network, chip)
+    words = sum(synapse_words(network, neurons, chip) for neurons in start.neurons)
+    found = blocks(network, start, weight, words, chip)
+    slices = settle(network, core, chip, lambda: grow_from(network, core, weight, chip, list(found)))
+    return CoreSlices(tuple(slices), "best")
 
 
 def axon_weights(network: FixedNetwork, baseline: CoreSlices, rates: FloatArray) -> FloatArray:

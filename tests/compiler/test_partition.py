@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from networks import any_network, random_synapses, small_chip
+from snn_compile.compiler import multilevel
+from snn_compile.compiler.decode import decode
+from snn_compile.compiler.encode import encode
+from snn_compile.compiler.fill import empty_core
 from snn_compile.compiler.fixed import FixedInput, FixedNetwork, FixedPopulation, FixedProjection
-from snn_compile.compiler.limits import excess
+from snn_compile.compiler.grow import grow_from
+from snn_compile.compiler.limits import excess, synapse_words
+from snn_compile.compiler.order import ordered
 from snn_compile.compiler.partition import index_order, partition
 from snn_compile.compiler.pipeline import compile_network
+from snn_compile.compiler.place import place
 from snn_compile.compiler.slices import CoreSlices, Reach, Traffic, neuron_entries, output_entries
 from snn_compile.compiler.synapses import Synapses
-from snn_compile.errors import LimitError
+from snn_compile.errors import LimitError, UnsupportedError
 from snn_compile.frontend.readers import read_model
 
 DIGITS = Path(__file__).parents[2] / "examples" / "digits.pt"
@@ -120,3 +128,45 @@ def test_output_axons_fill_cores_and_do_not_halve_them():
     slices = partition(network, small_chip(neurons_per_core=20, out_axons_per_core=10))
     assert len(slices.neurons) == 6
     assert output_entries(network.netlist, slices, small_chip()).max() <= 10
+
+
+def test_order_inside_a_core_saves_words_and_only_moves_compartments():
+    network, chip = communities(), small_chip()
+    every = np.arange(network.netlist.neurons)
+    better = ordered(network, every, chip)
+    assert sorted(better.tolist()) == every.tolist()
+    assert synapse_words(network, better, chip) < 0.7 * synapse_words(network, every, chip)
+    assert decode(encode(network, place(CoreSlices((better,)), chip), chip)) == network
+
+
+def test_best_is_no_worse_than_fast_and_the_same_again():
+    pytest.importorskip("mtkahypar")
+    compiled = [compile_network(read_model(DIGITS), small_chip(neurons_per_core=16), effort="best") for _ in range(2)]
+    for one, two in zip(compiled[0].program.cores, compiled[1].program.cores, strict=True):
+        assert one.words.tobytes() == two.words.tobytes() and one.neurons.tobytes() == two.neurons.tobytes()
+    network = compiled[0].network
+    fast, best = (partition(network, small_chip(neurons_per_core=16), effort=effort) for effort in ("fast", "best"))
+    assert (best.traffic.cores, best.traffic.packets) <= (fast.traffic.cores, fast.traffic.packets)
+
+
+@given(any_network())
+def test_blocks_that_do_not_fit_become_cores_that_do(drawn):
+    """Blocks at random, twice as large as a core: every limit holds all the same."""
+    network, _ = drawn
+    chip = small_chip(neurons_per_core=8, synapse_words_per_core=50)
+    try:
+        count = len(index_order(network, chip).neurons)
+    except LimitError:
+        return
+    block = np.random.default_rng(0).integers(0, max(1, count // 2), network.netlist.neurons)
+    blocks = [n for n in (np.flatnonzero(block == i) for i in range(count)) if len(n)]
+    slices = grow_from(network, empty_core(network, chip), np.ones(int(network.netlist.base[-1])), chip, blocks)
+    assert sorted(np.concatenate(slices).tolist()) == list(range(network.netlist.neurons))
+    assert all(excess(network, neurons, chip) is None for neurons in slices)
+
+
+def test_best_without_its_library_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mtkahypar", None)
+    multilevel._library.cache_clear()
+    with pytest.raises(UnsupportedError, match="--effort best: needs mtkahypar.*install the extra 'partition'"):
+        partition(communities(), small_chip(neurons_per_core=20), effort="best")
