@@ -23,7 +23,9 @@ SLACK = (0.005, 0.1)
 """Smallest and largest imbalance of the blocks."""
 
 
-def blocks(network: FixedNetwork, start: CoreSlices, weight: FloatArray, words: int, chip: Chip) -> list[Ints]:
+def blocks(
+    network: FixedNetwork, start: CoreSlices, weight: FloatArray, words: int, chip: Chip, preset: str = "DETERMINISTIC"
+) -> list[Ints]:
     """As many blocks as `start` has slices, with few axons between them; sizes are estimates.
 
     Args:
@@ -32,6 +34,7 @@ def blocks(network: FixedNetwork, start: CoreSlices, weight: FloatArray, words: 
         weight: (sources,) of each axon.
         words: of all lists of `start`.
         chip: whose limits hold.
+        preset: of the library; DETERMINISTIC gives the same blocks on any number of threads.
 
     Raises:
         UnsupportedError: mtkahypar is not installed.
@@ -39,7 +42,7 @@ def blocks(network: FixedNetwork, start: CoreSlices, weight: FloatArray, words: 
     library, kahypar = _library()
     count = len(start.neurons)
     share = _share(network, start, words, chip)
-    context = kahypar.context_from_preset(library.PresetType.DETERMINISTIC)
+    context = kahypar.context_from_preset(getattr(library.PresetType, preset))
     slack = float(np.clip(count / max(float(share.sum()), 1e-9) - 1, *SLACK))
     context.set_partitioning_parameters(count, slack, library.Objective.KM1)
     context.logging = False

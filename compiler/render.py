@@ -49,8 +49,25 @@ def terminal(report: Report) -> RenderableType:
         f"connectivity {percent(report.connectivity)} of the weights, "
         f"{percent(report.synapse_connectivity)} of the unrolled synapses"
     )
+    summary.append("\n" + bits_line(report) + "\n" + partition_line(report))
     notes = [Text(f"note: {text}", style="yellow") for text in (report.note, *report.warnings)]
     return Group(model, summary, *notes, _core_table(report), _layer_table(report), energy_table(report.energy))
+
+
+def bits_line(report: Report) -> str:
+    """Where the bits of synapse memory go, in shares."""
+    shares = [(name, getattr(report.bits, name)) for name in report.bits.__struct_fields__]
+    return "bits: " + ", ".join(f"{name} {percent(bits / max(1, report.synapse_bits))}" for name, bits in shares)
+
+
+def partition_line(report: Report) -> str:
+    """Cores and what crosses between them, index order in brackets."""
+    row = report.partition
+    return (
+        f"partition: {row.method}, {report.cores_used} cores (index order {row.index_order_cores}, bound "
+        f"{row.cores_bound}); between cores {row.axons} axons ({row.index_order_axons}) and {row.packets:.1f} packets "
+        f"per step ({row.index_order_packets:.1f})"
+    )
 
 
 def _table(title: str, left: int, *names: str) -> Table:
@@ -122,7 +139,8 @@ def html(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, engineering=engineering)
+    lines = {"bits_line": bits_line, "partition_line": partition_line}
+    environment.filters.update(percent=percent, engineering=engineering, **lines)
     chips: dict[int, dict[tuple[int, int], list[CoreRow]]] = {}
     for row in report.cores:
         chips.setdefault(row.chip, {}).setdefault((row.x, row.y), []).append(row)

@@ -18,6 +18,8 @@ from .nodes import Conv2d, Linear
 from .place import Placement
 from .program import Program
 from .quantise import ASSUMED_RATE
+from .rates import packet_rates
+from .sizes import BitsRow, PartitionRow, bits_row, partition_row
 from .slices import output_entries
 from .sparse import SparseInput, SparseNetwork, SparsePopulation
 
@@ -116,6 +118,8 @@ class Report(msgspec.Struct, frozen=True):
     synapse_connectivity: float
     synapse_bits: int
     bits_per_synapse: float
+    bits: BitsRow
+    partition: PartitionRow
     cores: tuple[CoreRow, ...]
     populations: tuple[PopulationRow, ...]
     projections: tuple[ProjectionRow, ...]
@@ -164,6 +168,8 @@ def make_report(
         unrolled / max(1, possible),
         words * 64,
         words * 64 / max(1, synapses),
+        bits_row(network, placement.slices, chip),
+        partition_row(network, placement.slices, packet_rates(sparse, network), words, chip),
         _core_rows(network, placement, program, chip),
         _population_rows(sparse, network),
         _projection_rows(sparse, network),
