@@ -229,7 +229,7 @@ class Grower:
         problem, words = measure(self.network, kept, chip)
         if problem is None:
             return kept, int(core.now[WORDS]) - words
-        kept = members[: proven(self.network, members, chip)]
+        kept = members[: proven(self.network, members, chip)[0]]
         self._release(members[len(kept) :], self.first)
         return kept, 0
 

@@ -82,15 +82,19 @@ class Netlist:
         low = int(self.exponent.min(initial=7))
         return low, max(1, int(self.exponent.max(initial=-8)) - low + 1)
 
+    @cached_property
+    def _count(self) -> NDArray[np.int32]:
+        """Zeros for each source and exponent, and zeros again after each use: a core shall not pay for all sources."""
+        return np.zeros(int(self.base[-1]) * self.exponents[1], np.int32)
+
     def lists_of(self, neurons: Ints) -> tuple[Ints, Ints, Parts]:
         """(sources, lists, parts): the input axons of a core with these neurons, the list of each, the lists' synapses.
 
         Sources rise. Those with equal fan-out on the core share a list.
         """
         low, exponents = self.exponents
-        count = np.zeros(int(self.base[-1]) * exponents, np.int32)
         arrays = (self.indptr, self.source, self.weight, self.delay, self.exponent)
-        key, first, *synapses = _by_source(neurons, *arrays, low, exponents, count)
+        key, first, *synapses = _by_source(neurons, *arrays, low, exponents, self._count)
         axon = key // exponents
         new = np.flatnonzero(np.diff(axon, prepend=-1))
         sources, begin = axon[new], first[np.append(new, len(key))]
@@ -138,7 +142,7 @@ def _by_source(
 ) -> Any:  # pragma: no cover – compiled
     """A core's synapses sorted by source, exponent, compartment: keys, first synapse of each (and the end), columns.
 
-    `count` has a zero for each key ``source * exponents + exponent - low``.
+    `count` has, and gets back, a zero for each key ``source * exponents + exponent - low``.
     """
     total = 0
     keys = 0
@@ -172,6 +176,8 @@ def _by_source(
             columns[1, at] = weight[j]
             columns[2, at] = delay[j]
             columns[3, at] = exponent[j]
+    for key in key_of:
+        count[key] = 0
     return key_of, first, columns[0], columns[1], columns[2], columns[3]
 
 

@@ -7,36 +7,41 @@ from collections.abc import Callable
 import numpy as np
 
 from ..hw_targets.chip import Chip
-from .fill import MEMORY, WORDS, WORDS_MAX, Core, fill_in_order
+from .fill import MEMORY, OUT_MAX, WORDS, WORDS_MAX, Core, fill_in_order
 from .fixed import FixedNetwork
-from .limits import Excess, excess, synapse_words
+from .limits import Excess, excess, measure
 from .netlist import Ints
 from .slices import CoreSlices, neuron_entries
 
 Progress = Callable[[int, int], None]
-REFILLS = 4
-"""Times that the cores are filled with what the time before showed of the output axons."""
+ROOM = 0.03
+"""Share of the output axons that is left free, more with each time."""
 
 
-def settle(network: FixedNetwork, core: Core, chip: Chip, fill_all: Callable[[], list[Ints]]) -> list[Ints]:
+def settle(
+    network: FixedNetwork, core: Core, chip: Chip, fill_all: Callable[[], list[Ints]], fillings: int
+) -> list[Ints]:
     """The slices of `fill_all`, within the output axons of a core.
 
-    How many output axons a neuron needs is known when all stand somewhere: cores with too many are cut, or all are
-    filled again with room for what was seen (`core.out`), whichever takes fewer cores.
+    How many output axons a neuron needs is known when all stand somewhere. Where a core has too many, all are filled
+    again, at most `fillings` times, with each neuron's need as it was seen (`core.out`) and a little room, as needs
+    change with every filling. Relieving the cores that have too many comes last, for it adds to the needs of others.
     """
-    netlist = network.netlist
-    core.out[:] = np.bincount(netlist.source, minlength=int(netlist.base[-1]))[: netlist.neurons] > 0
-    best: list[Ints] | None = None
-    for _ in range(REFILLS):
+    netlist, limit = network.netlist, chip.limits.out_axons_per_core[0]
+    sends = np.bincount(netlist.source, minlength=int(netlist.base[-1]))[: netlist.neurons] > 0
+    core.out[:] = sends
+    found: list[list[Ints]] = []
+    for attempt in range(fillings):
+        core.limits[OUT_MAX] = int(limit * (1 - ROOM * attempt))
         slices = fill_all()
         entries = neuron_entries(netlist, CoreSlices(tuple(slices)), chip)
-        kept = cut(network, slices, chip)
-        best = kept if best is None or len(kept) < len(best) else best
-        if len(kept) == len(slices):
+        if all(int(entries[neurons].sum()) <= limit for neurons in slices):
+            found.append(slices)
             break
-        core.out[:] = np.maximum(core.out, entries)
-    assert best is not None
-    return best
+        core.out[:] = np.maximum(entries, sends)
+        if attempt in (0, fillings - 1):
+            found.append(relieve(network, core, slices, chip))
+    return min(found, key=len)
 
 
 def fill_all(network: FixedNetwork, core: Core, order: Ints, chip: Chip, progress: Progress | None) -> list[Ints]:
@@ -59,21 +64,21 @@ def _fill_one(network: FixedNetwork, core: Core, order: Ints, start: int, saved:
     """
     core.limits[[WORDS_MAX, MEMORY]] = np.array([chip.synapse_words, chip.memory_words]) + saved
     size = fill_in_order(core, order, start)
-    found = proven(network, order[start : start + max(1, size)], chip)
+    found, words = proven(network, order[start : start + max(1, size)], chip)
     if found < size or start + found == len(order):
         return found, saved if found == size else 0
-    now = int(core.now[WORDS]) - synapse_words(network, order[start : start + found], chip)
-    if now <= saved + chip.synapse_words // 64:
+    now = int(core.now[WORDS]) - words
+    if now <= saved + chip.synapse_words // 64 or int(core.now[WORDS]) < chip.synapse_words // 2:
         return found, max(0, now)
     more, now = _fill_one(network, core, order, start, now, chip)
     return max(found, more), now
 
 
-def proven(network: FixedNetwork, neurons: Ints, chip: Chip) -> int:
-    """How many of the first of these neurons a core holds, all if it can; raises where not even one."""
-    problem = excess(network, neurons, chip)
+def proven(network: FixedNetwork, neurons: Ints, chip: Chip) -> tuple[int, int]:
+    """How many of the first of these neurons a core holds, and the words of all; raises where not even one fits."""
+    problem, words = measure(network, neurons, chip)
     if problem is None:
-        return len(neurons)
+        return len(neurons), words
     fits, breaks = 0, len(neurons)
     while breaks - fits > 1:
         middle = (fits + breaks) // 2
@@ -82,25 +87,31 @@ def proven(network: FixedNetwork, neurons: Ints, chip: Chip) -> int:
     if fits == 0:
         assert problem is not None
         raise problem.error(network.netlist.label(int(neurons[0])), chip)
-    return fits
+    return fits, words
 
 
-def cut(network: FixedNetwork, slices: list[Ints], chip: Chip) -> list[Ints]:
-    """Cuts the slices with too many output-axon entries until none is left."""
+def relieve(network: FixedNetwork, core: Core, slices: list[Ints], chip: Chip) -> list[Ints]:
+    """Takes the last neurons off the slices with too many output-axon entries, and fills new cores with all of them."""
     limit = chip.limits.out_axons_per_core[0]
+    attempt = 0
     while True:
         entries = neuron_entries(network.netlist, CoreSlices(tuple(slices)), chip)
-        pieces: list[Ints] = []
+        kept: list[Ints] = []
+        off: list[Ints] = []
         for neurons in slices:
-            while int((total := np.cumsum(entries[neurons]))[-1]) > limit:
-                if int(total[0]) > limit:
-                    raise Excess("output axons", int(total[0]), limit).error(
-                        network.netlist.label(int(neurons[0])), chip
-                    )
-                size = int(np.searchsorted(total, limit, side="right"))
-                pieces.append(neurons[:size])
-                neurons = neurons[size:]
-            pieces.append(neurons)
-        if len(pieces) == len(slices):
-            return pieces
-        slices = pieces
+            total = np.cumsum(entries[neurons])
+            if int(total[0]) > limit:
+                label = network.netlist.label(int(neurons[0]))
+                raise Excess("output axons", int(total[0]), limit).error(label, chip)
+            size = len(neurons)
+            if int(total[-1]) > limit:
+                room = int(limit * (1 - ROOM * min(attempt, 10)))
+                size = max(1, int(np.searchsorted(total, room, side="right")))
+                off.append(neurons[size:])
+            kept.append(neurons[:size])
+        if not off:
+            return slices
+        core.out[:] = np.maximum(entries, core.out > 0)
+        core.limits[OUT_MAX] = int(limit * (1 - ROOM * min(attempt, 10)))
+        slices = kept + fill_all(network, core, np.concatenate(off), chip, None)
+        attempt += 1

@@ -207,31 +207,44 @@ def pack(parts: Parts, compartments: int, formats_limit: int) -> Packing:
     sizes = parts.sizes(shapes)
     header = np.array([HEADER_BITS + shape.prefix_bits for shape in shapes])[:, None]
     plain = sizes[:, :, 0] * header + sizes[:, :, 1] * np.array([shape.slot_bits for shape in shapes])[:, None]
-    exponents = np.unique(own)
-    table = [replace(shape, exponent=exponent) for exponent in exponents.tolist() for shape in shapes]
-    cost = np.concatenate([np.where(own == exponent, plain, NEVER) for exponent in exponents])
-    kept = _keep_formats(cost, table, formats_limit)
-    best = np.argmin(cost[kept], axis=0)
-    used = np.unique(best)
-    every = np.arange(len(best))
-    shape = np.array(kept)[best] % len(shapes)
+    exponents, group = np.unique(own, return_inverse=True)
+    kept = _keep_formats(plain, group.reshape(-1), len(exponents), formats_limit)
+    every = np.arange(len(own))
+    shape = np.argmin(np.where(kept[group], plain.T, NEVER), axis=1)
+    used, choice = np.unique(group * len(shapes) + shape, return_inverse=True)
     bits = np.bincount(parts.lists[parts.start], plain[shape, every]).astype(np.int64)
     entries, slots = sizes[shape, every].T
-    return Packing(
-        tuple(table[kept[i]] for i in used), np.searchsorted(used, best), entries, slots, bits, words_of(bits)
-    )
+    table = [replace(shapes[i % len(shapes)], exponent=int(exponents[i // len(shapes)])) for i in used.tolist()]
+    return Packing(tuple(table), choice.reshape(-1), entries, slots, bits, words_of(bits))
 
 
-def _keep_formats(cost: Ints, table: list[Format], limit: int) -> list[int]:
-    """Rows of `table` that stay; each exponent keeps at least one. More exponents than rows is the caller's error."""
-    kept = sorted(set(np.argmin(cost, axis=0).tolist()))
-    while len(kept) > limit:
-        losses = []
-        for row in kept:
-            others = [k for k in kept if k != row]
-            if any(table[k].exponent == table[row].exponent for k in others):
-                losses.append((int(cost[others].min(axis=0).sum()), row))
-        if not losses:
+@njit(cache=True)
+def _keep_formats(bits: Any, group: Any, groups: int, limit: int) -> Any:  # pragma: no cover – compiled
+    """(groups, formats) those that stay; the one whose loss costs least goes first, each exponent keeps one.
+
+    More exponents than rows is the caller's error. `bits`: (formats, parts), `group`: (parts,) exponents.
+    """
+    formats, parts = bits.shape
+    kept = np.zeros((groups, formats), np.bool_)
+    for part in range(parts):
+        kept[group[part], np.argmin(bits[:, part])] = True
+    while kept.sum() > limit:
+        loss = np.zeros((groups, formats), np.int64)
+        for part in range(parts):
+            own = kept[group[part]]
+            best, first, second = -1, NEVER, NEVER
+            for row in range(formats):
+                if own[row] and bits[row, part] < first:
+                    best, first, second = row, bits[row, part], first
+                elif own[row] and bits[row, part] < second:
+                    second = bits[row, part]
+            loss[group[part], best] += second - first
+        least, at = NEVER, -1
+        for i in range(groups * formats):
+            number, row = i // formats, i % formats
+            if kept[number, row] and kept[number].sum() > 1 and loss[number, row] < least:
+                least, at = loss[number, row], i
+        if at < 0:
             break
-        kept.remove(min(losses)[1])
+        kept[at // formats, at % formats] = False
     return kept
