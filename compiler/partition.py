@@ -68,12 +68,12 @@ def partition(
 def index_order(network: FixedNetwork, chip: Chip, progress: Progress | None = None) -> CoreSlices:
     """Cores filled one after the other, in the order of the populations; the baseline of every other way."""
     core, order = empty_core(network, chip), np.arange(network.netlist.neurons)
-    return CoreSlices(tuple(settle(network, core, chip, lambda: fill_all(network, core, order, chip, progress), 3)))
+    return CoreSlices(tuple(settle(network, core, chip, lambda: fill_all(network, core, order, chip, progress))))
 
 
 def _fast(network: FixedNetwork, chip: Chip, weight: FloatArray, progress: Progress | None) -> CoreSlices:
     core = empty_core(network, chip)
-    slices = settle(network, core, chip, lambda: grow_all(network, core, weight, chip, progress), 1)
+    slices = settle(network, core, chip, lambda: grow_all(network, core, weight, chip, progress))
     return CoreSlices(tuple(slices), "fast")
 
 
@@ -81,7 +81,7 @@ def _best(network: FixedNetwork, chip: Chip, weight: FloatArray, start: CoreSlic
     core = empty_core(network, chip)
     words = sum(synapse_words(network, neurons, chip) for neurons in start.neurons)
     found = blocks(network, start, weight, words, chip)
-    slices = settle(network, core, chip, lambda: grow_from(network, core, weight, chip, list(found)), 1)
+    slices = settle(network, core, chip, lambda: grow_from(network, core, weight, chip, list(found)))
     return CoreSlices(tuple(slices), "best")
 
 

@@ -1,4 +1,4 @@
-"""Cores that keep every limit: filled in an order, cut or filled again until their output axons fit as well."""
+"""Cores that keep every limit: filled in an order, then relieved until their output axons fit as well."""
 
 from __future__ import annotations
 
@@ -15,33 +15,18 @@ from .slices import CoreSlices, neuron_entries
 
 Progress = Callable[[int, int], None]
 ROOM = 0.03
-"""Share of the output axons that is left free, more with each time."""
+"""Share of the output axons that is left free, more with each round, as needs grow with every new core."""
 
 
-def settle(
-    network: FixedNetwork, core: Core, chip: Chip, fill_all: Callable[[], list[Ints]], fillings: int
-) -> list[Ints]:
-    """The slices of `fill_all`, within the output axons of a core.
+def settle(network: FixedNetwork, core: Core, chip: Chip, fill: Callable[[], list[Ints]]) -> list[Ints]:
+    """The slices of `fill`, then those relieved that need more output axons than a core has.
 
-    How many output axons a neuron needs is known when all stand somewhere. Where a core has too many, all are filled
-    again, at most `fillings` times, with each neuron's need as it was seen (`core.out`) and a little room, as needs
-    change with every filling. Relieving the cores that have too many comes last, for it adds to the needs of others.
+    How many output axons a neuron needs is known when all stand somewhere; at first one is reckoned for each.
     """
-    netlist, limit = network.netlist, chip.limits.out_axons_per_core[0]
-    sends = np.bincount(netlist.source, minlength=int(netlist.base[-1]))[: netlist.neurons] > 0
-    core.out[:] = sends
-    found: list[list[Ints]] = []
-    for attempt in range(fillings):
-        core.limits[OUT_MAX] = int(limit * (1 - ROOM * attempt))
-        slices = fill_all()
-        entries = neuron_entries(netlist, CoreSlices(tuple(slices)), chip)
-        if all(int(entries[neurons].sum()) <= limit for neurons in slices):
-            found.append(slices)
-            break
-        core.out[:] = np.maximum(entries, sends)
-        if attempt in (0, fillings - 1):
-            found.append(relieve(network, core, slices, chip))
-    return min(found, key=len)
+    netlist = network.netlist
+    core.out[:] = np.bincount(netlist.source, minlength=int(netlist.base[-1]))[: netlist.neurons] > 0
+    core.limits[OUT_MAX] = chip.limits.out_axons_per_core[0]
+    return relieve(network, core, fill(), chip)
 
 
 def fill_all(network: FixedNetwork, core: Core, order: Ints, chip: Chip, progress: Progress | None) -> list[Ints]:
