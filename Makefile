@@ -60,7 +60,7 @@ clean: ## remove the environments and everything that was made
 	@.ci/venv.sh .venv 3.10 ""
 
 .venv-test/.ready: $(SETUP)
-	@.ci/venv.sh .venv-test 3.10 dev,train,lava-dl,events dev,train,events
+	@.ci/venv.sh .venv-test 3.10 dev,train,lava-dl,events,partition dev,train,events,partition
 
 .venv-newer/.ready: $(SETUP)
 	@.ci/venv.sh .venv-newer newer dev

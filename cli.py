@@ -57,6 +57,13 @@ class Method(str, Enum):
     dense = "dense"
 
 
+class Effort(str, Enum):
+    """How hard the partition searches."""
+
+    fast = "fast"
+    best = "best"
+
+
 class Reset(str, Enum):
     """What a spike does to the membrane."""
 
@@ -272,6 +279,7 @@ def _compile(
     report: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.")] = None,
     json: JsonOut = None,
     board: Annotated[str | None, typer.Option(help="The board; the smallest with enough chips if absent.")] = None,
+    effort: Annotated[Effort, typer.Option(help="How hard to search for few axons between cores.")] = Effort.fast,
     list_targets: Annotated[bool, typer.Option("--list-targets", help="Show the targets and their limits.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -294,8 +302,9 @@ def _compile(
     source = {"model": model.name, "model_sha256": _sha256(model), "command": _typed("snn-compile")}
     with _bar("compiling") as progress:
         compiled = compile_network(
-            network, chip, board=board, source=source, progress=lambda stage, done, total: progress(done, total)
-        )
+            network, chip, board=board, effort=effort.value, source=source,
+            progress=lambda stage, done, total: progress(done, total),
+        )  # fmt: skip
     file.save(compiled.program, out)
     if report is not None:
         write_whole(report, render.html(compiled.report).encode())

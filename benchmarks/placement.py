@@ -21,13 +21,13 @@ import numpy as np
 import scipy.sparse as sp
 from snn_compile.compiler.fold import fold
 from snn_compile.compiler.lower import lower
-from snn_compile.compiler.netlist import Netlist
 from snn_compile.compiler.network import Network
 from snn_compile.compiler.nodes import LIF, Input, Linear
-from snn_compile.compiler.partition import CoreSlices, partition
+from snn_compile.compiler.partition import partition
 from snn_compile.compiler.place import place
 from snn_compile.compiler.quantise import quantise
 from snn_compile.compiler.report import expected_events
+from snn_compile.compiler.slices import CoreSlices
 from snn_compile.compiler.traffic import Traffic
 from snn_compile.frontend.readers import read_model
 from snn_compile.hw_targets import chip as chips
@@ -65,7 +65,7 @@ def compiled(name: str, trained: Network, neurons: int) -> Case:
     sparse = lower(fold(trained))
     network = quantise(sparse, chip)
     slices = partition(network, chip)
-    return name, slices, Traffic.of(Netlist.of(network), slices, expected_events(sparse, network).spikes), chip
+    return name, slices, Traffic.of(network.netlist, slices, expected_events(sparse, network).spikes), chip
 
 
 def random_masks(density: float, width: int, depth: int) -> Network:

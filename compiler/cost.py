@@ -19,6 +19,7 @@ from .network import Network
 from .nodes import FloatArray
 from .partition import partition
 from .quantise import quantise
+from .rates import packet_rates
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +32,8 @@ class Cost:
         synapses: in the tables.
         words: 64-bit words of synapse lists, over all cores.
         bits_per_synapse: per population or input, as it was trained (C order), the bits of each source's lists /
-            their synapses; a source without a list gets the word that a first synapse would take, one whose synapses
-            the host computes 0.
+            their synapses, those of a shared list in equal parts; a source without a list gets the word that a first
+            synapse would take, one whose synapses the host computes 0.
     """
 
     cores: int
@@ -48,15 +49,17 @@ def cost(trained: Network, chip: Chip) -> Cost:
     Raises:
         SnnCompileError: one of its kinds, where the network or a limit is at fault.
     """
-    network = quantise(balance(lower(fold(trained)), chip), chip)
-    slices, netlist = partition(network, chip), Netlist.of(network)
-    words = np.zeros(int(netlist.base[-1]), np.int64)
-    filled = 0.0
+    sparse = balance(lower(fold(trained)), chip)
+    network = quantise(sparse, chip)
+    slices, netlist = partition(network, chip, rates=packet_rates(sparse, network)), network.netlist
+    words = np.zeros(int(netlist.base[-1]))
+    total, filled = 0, 0.0
     for neurons in slices.neurons:
-        sources, parts = netlist.parts_of(neurons)
+        sources, lists, parts = netlist.lists_of(neurons)
         packing = pack(parts, len(neurons), chip.limits.formats_per_core[0])
-        words[sources] += packing.words
+        words[sources] += (packing.words / np.bincount(lists, minlength=len(packing.words)))[lists]
         own = int(packing.words.sum())
+        total += own
         filled = max(
             len(neurons) / chip.neurons_per_core,
             len(sources) / chip.limits.in_axons_per_core[0],
@@ -67,7 +70,7 @@ def cost(trained: Network, chip: Chip) -> Cost:
         len(slices.neurons),
         len(slices.neurons) - 1 + filled,
         len(netlist.source),
-        int(words.sum()),
+        total,
         _bits_per_synapse(network, netlist, words),
     )
 

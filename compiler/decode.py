@@ -123,10 +123,11 @@ class _Layout:
 def _read_core(program: Program, layout: _Layout, number: int) -> tuple[Ints, ...]:
     """(source, target, weight, delay, exponent) of all synapses of a core: each packet delivers its axon's list."""
     core = program.cores[number]
-    lengths = np.cumsum(core.axon_words.astype(np.int64))
-    in_order = np.array_equal(core.axon_start[1:], lengths[:-1]) and not core.axon_start[:1].any()
-    whole = int(lengths[-1]) == len(core.words) if len(lengths) else not len(core.words)
-    _require(in_order and whole, f"core {number}: its synapse lists do not stand one after the other")
+    start, length = core.axon_start.astype(np.int64), core.axon_words.astype(np.int64)
+    lists, first = np.unique(start, return_index=True)  # axons that start at the same word share a list
+    whole = np.array_equal(np.append(lists, len(core.words)), np.concatenate([[0], np.cumsum(length[first])]))
+    shared = np.array_equal(length, length[first][np.searchsorted(lists, start)])
+    _require(whole and shared, f"core {number}: its synapse lists do not stand one after the other")
     try:
         entries = codec.read(core.words, core.axon_start, core.axon_words, core.formats, len(core.neurons))
     except ValueError as error:

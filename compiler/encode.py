@@ -34,16 +34,16 @@ def encode(
         LimitError: a weight or delay that the tables cannot hold.
     """
     _check_values(network, chip)
-    netlist = Netlist.of(network)
+    netlist = network.netlist
     slices = placement.slices.neurons
     bodies: list[tuple[Any, ...]] = []
     routes = []
     for core, neurons in enumerate(slices):
-        sources, parts = netlist.parts_of(neurons)
+        sources, lists, parts = netlist.lists_of(neurons)
         packing = pack(parts, len(neurons), chip.limits.formats_per_core[0])
         words, starts = write(parts, packing)
         formats = np.array([shape.row() for shape in packing.formats], np.int16).reshape(-1, 6)
-        bodies.append((formats, words, starts, packing.words.astype(np.uint16)))
+        bodies.append((formats, words, starts[lists], packing.words[lists].astype(np.uint16)))
         routes.append(np.stack([sources, np.full(len(sources), core), np.arange(len(sources))]))
         if progress is not None:
             progress(core + 1, len(slices))

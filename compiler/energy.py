@@ -10,9 +10,8 @@ import numpy as np
 
 from ..hw_targets.chip import Chip
 from .fixed import FixedNetwork
-from .netlist import Netlist
-from .partition import CoreSlices
 from .program import Program
+from .slices import CoreSlices
 from .traffic import Floats, Traffic
 
 
@@ -83,7 +82,7 @@ def bill(program: Program, network: FixedNetwork, chip: Chip, events: Events) ->
         chip: whose energies hold.
         events: expected or counted.
     """
-    netlist = Netlist.of(network)
+    netlist = network.netlist
     spikes = np.concatenate([np.asarray(events.spikes[name], np.float64) for name in netlist.names])
     slices = CoreSlices(tuple(tables.neurons.astype(np.int64) for tables in program.cores))
     target_core = np.repeat(slices.core_of(), np.diff(netlist.indptr))

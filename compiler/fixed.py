@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ from numpy.typing import NDArray
 from ..errors import LimitError, NetworkError
 from .nodes import Shape, frozen_array
 from .synapses import Synapses
+
+if TYPE_CHECKING:
+    from .netlist import Netlist
 
 U_LIMIT = 2**23
 """|u| stays below this (24 bits with sign), proven by `quantise.check_overflow`."""
@@ -188,6 +191,13 @@ class FixedNetwork:
     def by_name(self) -> dict[str, FixedInput | FixedPopulation]:
         members: list[FixedInput | FixedPopulation] = [*self.inputs, *self.populations]
         return {p.name: p for p in members}
+
+    @cached_property
+    def netlist(self) -> Netlist:
+        """All neurons in one numbering, built once."""
+        from .netlist import Netlist
+
+        return Netlist.of(self)
 
     def offset(self, name: str) -> int:
         population = self.by_name[name]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from ..hw_targets.formats import Parts
@@ -43,20 +45,20 @@ class Netlist:
         neurons = sum(p.size for p in network.populations)
         first = dict(zip(names, base.tolist(), strict=False))
         on_chip = [q for q in network.projections if not q.host]
-        target = _join([q.synapses.targets + np.int32(first[q.target]) for q in on_chip], np.int32)
-        order = np.argsort(target, kind="stable")
         indptr = np.zeros(neurons + 1, np.int64)
-        np.cumsum(np.bincount(target, minlength=neurons), out=indptr[1:])
-        return cls(
-            names,
-            base,
-            neurons,
-            indptr,
-            _join([q.synapses.sources + np.int32(first[q.source]) for q in on_chip], np.int32)[order],
-            _join([q.synapses.weights for q in on_chip], np.int16)[order],
-            _join([q.synapses.delays for q in on_chip], np.uint8)[order],
-            _join([np.full(len(q.synapses), q.exponent, np.int8) for q in on_chip], np.int8)[order],
-        )
+        for q in on_chip:
+            begin = first[q.target] + 1
+            indptr[begin : begin + q.synapses.n_target] += np.bincount(
+                q.synapses.targets, minlength=q.synapses.n_target
+            )
+        np.cumsum(indptr, out=indptr)
+        free = indptr[:-1].copy()
+        total = int(indptr[-1])
+        columns: list[NDArray[Any]] = [np.empty(total, d) for d in (np.int32, np.int16, np.uint8, np.int8)]
+        for q in on_chip:
+            s, ends = q.synapses, (first[q.source], first[q.target])
+            _by_target(s.indptr, s.targets, s.weights, s.delays, *ends, q.exponent, free, *columns)
+        return cls(names, base, neurons, indptr, *columns)
 
     def population_of(self, source: Ints) -> Ints:
         """(n,) row in `names` of each source."""
@@ -74,27 +76,148 @@ class Netlist:
         row = int(self.population_of(np.array([source]))[0])
         return f"{self.names[row]}[{source - int(self.base[row])}]"
 
-    def synapses_of(self, neurons: Ints) -> tuple[Ints, Ints]:
-        """(rows, compartment): the synapses that end at these neurons and where each neuron stands among them."""
-        count = self.indptr[neurons + 1] - self.indptr[neurons]
-        compartment = np.repeat(np.arange(len(neurons)), count)
-        begin = np.repeat(self.indptr[neurons] - np.cumsum(count) + count, count)
-        return begin + np.arange(len(compartment)), compartment
+    @cached_property
+    def exponents(self) -> tuple[int, int]:
+        """The smallest exponent and how many there are from it to the largest."""
+        low = int(self.exponent.min(initial=7))
+        return low, max(1, int(self.exponent.max(initial=-8)) - low + 1)
 
-    def parts_of(self, neurons: Ints) -> tuple[Ints, Parts]:
-        """(sources, parts): the input axons that a core with these neurons needs, and its synapses by axon."""
-        rows, compartment = self.synapses_of(neurons)
-        sources, axon = np.unique(self.source[rows], return_inverse=True)
-        parts = Parts.of(
-            axon.astype(np.int64),
-            compartment,
-            self.weight[rows].astype(np.int64),
-            self.delay[rows].astype(np.int64),
-            self.exponent[rows].astype(np.int64),
-        )
-        return sources.astype(np.int64), parts
+    @cached_property
+    def _count(self) -> NDArray[np.int32]:
+        """Zeros for each source and exponent, and zeros again after each use: a core shall not pay for all sources."""
+        return np.zeros(int(self.base[-1]) * self.exponents[1], np.int32)
+
+    def lists_of(self, neurons: Ints) -> tuple[Ints, Ints, Parts]:
+        """(sources, lists, parts): the input axons of a core with these neurons, the list of each, the lists' synapses.
+
+        Sources rise. Those with equal fan-out on the core share a list.
+        """
+        low, exponents = self.exponents
+        arrays = (self.indptr, self.source, self.weight, self.delay, self.exponent)
+        key, first, *synapses = _by_source(neurons, *arrays, low, exponents, self._count)
+        axon = key // exponents
+        new = np.flatnonzero(np.diff(axon, prepend=-1))
+        sources, begin = axon[new], first[np.append(new, len(key))]
+        lists, kept = _shared(begin, *synapses)
+        if len(kept) < len(lists):
+            length = np.diff(begin)[kept]
+            stop = np.cumsum(length)
+            rows = np.repeat(begin[kept] - stop + length, length) + np.arange(stop[-1])
+            synapses = [column[rows] for column in synapses]
+        else:
+            length = np.diff(begin)
+        compartment, weight, delay, exponent = synapses
+        return sources, lists, Parts.cut(np.repeat(np.arange(len(kept)), length), compartment, weight, delay, exponent)
 
 
-def _join(parts: list[NDArray[Any]], dtype: type) -> NDArray[Any]:
-    joined: NDArray[Any] = np.concatenate([np.zeros(0, dtype), *parts])
-    return joined.astype(dtype, copy=False)
+@njit(cache=True)
+def _by_target(
+    indptr: Any,
+    targets: Any,
+    weights: Any,
+    delays: Any,
+    first: int,
+    goal: int,
+    exponent: int,
+    free: Any,
+    to_source: Any,
+    to_weight: Any,
+    to_delay: Any,
+    to_exponent: Any,
+) -> None:  # pragma: no cover – compiled
+    """One projection into the columns of the netlist; `free` is the next row of each target."""
+    for i in range(len(indptr) - 1):
+        for j in range(indptr[i], indptr[i + 1]):
+            at = free[goal + targets[j]]
+            free[goal + targets[j]] = at + 1
+            to_source[at] = first + i
+            to_weight[at] = weights[j]
+            to_delay[at] = delays[j]
+            to_exponent[at] = exponent
+
+
+@njit(cache=True)
+def _by_source(
+    neurons: Any, indptr: Any, source: Any, weight: Any, delay: Any, exponent: Any, low: int, exponents: int, count: Any
+) -> Any:  # pragma: no cover – compiled
+    """A core's synapses sorted by source, exponent, compartment: keys, first synapse of each (and the end), columns.
+
+    `count` has, and gets back, a zero for each key ``source * exponents + exponent - low``.
+    """
+    total = 0
+    keys = 0
+    for neuron in neurons:
+        for j in range(indptr[neuron], indptr[neuron + 1]):
+            key = source[j] * exponents + exponent[j] - low
+            keys += count[key] == 0
+            count[key] += 1
+            total += 1
+    key_of = np.empty(keys, np.int64)
+    keys = 0
+    for neuron in neurons:
+        for j in range(indptr[neuron], indptr[neuron + 1]):
+            key = source[j] * exponents + exponent[j] - low
+            if count[key] > 0:
+                key_of[keys] = key
+                keys += 1
+                count[key] = -count[key]
+    key_of.sort()
+    first = np.zeros(keys + 1, np.int64)
+    for i in range(keys):
+        first[i + 1] = first[i] - count[key_of[i]]
+        count[key_of[i]] = first[i]
+    columns = np.empty((4, total), np.int64)
+    for compartment in range(len(neurons)):
+        for j in range(indptr[neurons[compartment]], indptr[neurons[compartment] + 1]):
+            key = source[j] * exponents + exponent[j] - low
+            at = count[key]
+            count[key] += 1
+            columns[0, at] = compartment
+            columns[1, at] = weight[j]
+            columns[2, at] = delay[j]
+            columns[3, at] = exponent[j]
+    for key in key_of:
+        count[key] = 0
+    return key_of, first, columns[0], columns[1], columns[2], columns[3]
+
+
+@njit(cache=True)
+def _shared(begin: Any, compartment: Any, weight: Any, delay: Any, exponent: Any) -> Any:  # pragma: no cover – compiled
+    """(lists, kept): for each axon the number of its list, and for each list the first axon that has it."""
+    axons = len(begin) - 1
+    digest = np.empty(axons, np.uint64)
+    for i in range(axons):
+        value = np.uint64(begin[i + 1] - begin[i])
+        for j in range(begin[i], begin[i + 1]):
+            field = (((compartment[j] * 512 + weight[j] + 256) * 64 + delay[j]) * 16) + exponent[j] + 8
+            value = (value ^ np.uint64(field)) * np.uint64(0x9E3779B97F4A7C15)
+            value ^= value >> np.uint64(29)
+        digest[i] = value
+    order = np.argsort(digest, kind="mergesort")
+    same = np.arange(axons)
+    for position in range(1, axons):
+        i, other = order[position], same[order[position - 1]]
+        if digest[i] != digest[other] or begin[i + 1] - begin[i] != begin[other + 1] - begin[other]:
+            continue
+        equal = True
+        for k in range(begin[i + 1] - begin[i]):
+            a, b = begin[i] + k, begin[other] + k
+            if compartment[a] != compartment[b] or weight[a] != weight[b]:
+                equal = False
+                break
+            if delay[a] != delay[b] or exponent[a] != exponent[b]:
+                equal = False
+                break
+        if equal:
+            same[i] = other
+    lists = np.empty(axons, np.int64)
+    kept = np.empty(axons, np.int64)
+    count = 0
+    for i in range(axons):
+        if same[i] == i:
+            lists[i] = count
+            kept[count] = i
+            count += 1
+        else:
+            lists[i] = lists[same[i]]
+    return lists, kept[:count]

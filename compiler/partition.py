@@ -1,185 +1,99 @@
-"""`partition`: neurons to cores, every limit of the chip at the exact packed size.
+"""`partition`: neurons to cores, every limit of the chip at the exact packed size, few axons between cores.
 
-Index order: cores are filled one after the other with neurons in the order of their populations, each as far as its
-limits allow. Populations may share a core.
+Neurons of any populations may share a core. Index order fills the cores with neurons in the order of their
+populations; it is the baseline. `fast` grows cores (see `grow`), `best` makes them from the blocks of a multilevel
+partitioner (see `multilevel`) as well; what is best of all is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..errors import LimitError
 from ..hw_targets.chip import Chip
-from ..hw_targets.formats import index_bits, pack
+from .fill import empty_core
 from .fixed import FixedNetwork
-from .netlist import Ints, Netlist
+from .grow import grow_all, grow_from
+from .limits import synapse_words
+from .multilevel import blocks
+from .nodes import FloatArray
+from .order import ordered
+from .settle import Progress, fill_all, settle
+from .slices import CoreSlices, Reach, Traffic
 
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, eq=False)
-class CoreSlices:
-    """Which neurons stand on which core; each neuron in exactly one slice.
-
-    Attributes:
-        neurons: per core (compartments,) int64 numbers of a `Netlist`, in the order of the compartments.
-    """
-
-    neurons: tuple[Ints, ...]
-
-    def core_of(self) -> NDArray[np.int32]:
-        """(neurons,) the core of each neuron.
-
-        >>> CoreSlices((np.array([0, 2]), np.array([1]))).core_of().tolist()
-        [0, 1, 0]
-        """
-        everything = np.concatenate(self.neurons)
-        core = np.full(len(everything), -1, np.int32)
-        core[everything] = np.repeat(np.arange(len(self.neurons), dtype=np.int32), [len(n) for n in self.neurons])
-        assert bool((core >= 0).all()), "each neuron stands in exactly one slice"
-        return core
-
-    def dump(self) -> str:
-        """A short stable text for tests and people."""
-        return "\n".join(f"core {i}: {len(n)} neurons {n[0]}..{n[-1]}" for i, n in enumerate(self.neurons))
+Effort = Literal["fast", "best"]
+LOOKS = 24
+"""Times that growing may look at each synapse, in the mean."""
 
 
-@dataclass(frozen=True)
-class Excess:
-    """A limit that a core breaks: what, how much of it is needed, how much there is."""
-
-    what: str
-    value: int
-    limit: int
-    way_out: str = "prune more"
-
-
-def excess(network: FixedNetwork, netlist: Netlist, neurons: Ints, chip: Chip) -> Excess | None:
-    """The first limit that a core with these neurons breaks, or None where it fits."""
-    limits = chip.limits
-    if len(neurons) > chip.neurons_per_core:
-        return Excess("neurons", len(neurons), chip.neurons_per_core)
-    if index_bits(len(neurons)) > limits.index_bits_max[0]:
-        return Excess("index bits", index_bits(len(neurons)), limits.index_bits_max[0])
-    for what, value, limit in _profiles(network, netlist, neurons, chip):
-        if limit and value > limit:
-            return Excess(what, value, limit, "give more layers the same tau and threshold")
-    sources, parts = netlist.parts_of(neurons)
-    if len(sources) > limits.in_axons_per_core[0]:
-        return Excess("input axons", len(sources), limits.in_axons_per_core[0], "split the layer or prune more")
-    packing = pack(parts, len(neurons), limits.formats_per_core[0])
-    if len(packing.formats) > limits.formats_per_core[0]:
-        return Excess("synapse formats", len(packing.formats), limits.formats_per_core[0], "use fewer exponents")
-    words = int(packing.words.sum())
-    memory = chip.words_needed(words, len(neurons))
-    for what, value, limit in (
-        ("words in one synapse list", int(packing.words.max(initial=0)), limits.words_per_list[0]),
-        ("synapse words", words, chip.synapse_words),
-        ("words of memory", memory, chip.memory_words),
-    ):
-        if value > limit:
-            return Excess(what, value, limit)
-    return None
-
-
-def _profiles(network: FixedNetwork, netlist: Netlist, neurons: Ints, chip: Chip) -> list[tuple[str, int, int]]:
-    rows = np.unique(netlist.population_of(neurons))
-    populations = [network.populations[row] for row in rows.tolist()]
-    return [
-        (
-            "compartment profiles",
-            len({(p.du, p.dv) for p in populations}),
-            chip.limits.compartment_profiles_per_core[0],
-        ),
-        ("threshold profiles", len({p.vth for p in populations}), chip.limits.threshold_profiles_per_core[0]),
-    ]
-
-
-def partition(network: FixedNetwork, chip: Chip, progress: Progress | None = None) -> CoreSlices:
-    """Fills the cores in index order.
+def partition(
+    network: FixedNetwork,
+    chip: Chip,
+    progress: Progress | None = None,
+    *,
+    effort: Effort = "fast",
+    rates: FloatArray | None = None,
+) -> CoreSlices:
+    """The slices with the fewest cores, and among those with the least traffic between cores.
 
     Args:
         network: integers only.
         chip: whose limits hold.
         progress: called with (neurons done, neurons in all).
+        effort: how hard to search.
+        rates: (sources of the netlist,) packets per step of each; all alike where they are not given.
 
     Raises:
         LimitError: one neuron alone breaks a limit, with the neuron, the value and the limit.
     """
-    netlist = Netlist.of(network)
-    slices: list[Ints] = []
-    start, guess = 0, chip.neurons_per_core
-    while start < netlist.neurons:
-        size = _largest(network, netlist, chip, start, guess)
-        slices.append(np.arange(start, start + size))
-        start, guess = start + size, size
-        if progress is not None:
-            progress(start, netlist.neurons)
-    return CoreSlices(_within_output_axons(netlist, slices, chip))
+    if rates is None:
+        rates = np.ones(int(network.netlist.base[-1]))
+    baseline = index_order(network, chip, progress)
+    found = [baseline]
+    if len(baseline.neurons) > 1:
+        weight = axon_weights(network, baseline, rates)
+        found.append(_fast(network, chip, weight, progress))
+        if effort == "best":
+            found.append(_best(network, chip, weight, min(found, key=lambda slices: len(slices.neurons))))
+    traffic = [Traffic.of(network.netlist, slices, rates) for slices in found]
+    best = min(range(len(found)), key=lambda i: (len(found[i].neurons), traffic[i].packets, traffic[i].axons))
+    neurons = found[best].neurons
+    if best == 0:
+        neurons = tuple(ordered(network, own, chip) for own in neurons)
+    return replace(found[best], neurons=neurons, traffic=traffic[best], baseline=traffic[0])
 
 
-def _largest(network: FixedNetwork, netlist: Netlist, chip: Chip, start: int, guess: int) -> int:
-    """The most neurons from `start` on that one core holds: a search that begins at the size of the core before."""
-
-    def broken(size: int) -> Excess | None:
-        return excess(network, netlist, np.arange(start, start + size), chip)
-
-    most = min(netlist.neurons - start, chip.neurons_per_core)
-    fits, breaks = 0, most + 1
-    size, step = min(guess, most), max(1, guess // 16)
-    while breaks - fits > 1:
-        if broken(size) is None:
-            fits = size
-            size = min(size + step, most) if breaks == most + 1 else (fits + breaks) // 2
-        else:
-            breaks = size
-            size = max(size - step, 1) if fits == 0 else (fits + breaks) // 2
-        step *= 2
-    if fits == 0:
-        problem = broken(1)
-        assert problem is not None
-        raise _limit_error(netlist.label(start), problem, chip)
-    return fits
+def index_order(network: FixedNetwork, chip: Chip, progress: Progress | None = None) -> CoreSlices:
+    """Cores filled one after the other, in the order of the populations; the baseline of every other way."""
+    core, order = empty_core(network, chip), np.arange(network.netlist.neurons)
+    return CoreSlices(tuple(settle(network, core, chip, lambda: fill_all(network, core, order, chip, progress))))
 
 
-def _limit_error(label: str, problem: Excess, chip: Chip) -> LimitError:
-    return LimitError(
-        label,
-        f"needs {problem.value} {problem.what}, one {chip.name} core has {problem.limit}",
-        problem.way_out,
-        value=problem.value,
-        limit=problem.limit,
-    )
+def _fast(network: FixedNetwork, chip: Chip, weight: FloatArray, progress: Progress | None) -> CoreSlices:
+    core = empty_core(network, chip)
+    slices = settle(network, core, chip, lambda: grow_all(network, core, weight, chip, progress))
+    return CoreSlices(tuple(slices), "fast")
 
 
-def _within_output_axons(netlist: Netlist, slices: list[Ints], chip: Chip) -> tuple[Ints, ...]:
-    """Halves the slices with too many output-axon entries until none is left."""
-    limit = chip.limits.out_axons_per_core[0]
-    while True:
-        entries = output_entries(netlist, CoreSlices(tuple(slices)), chip)
-        over = np.flatnonzero(entries > limit).tolist()
-        if not over:
-            return tuple(slices)
-        for core in over:
-            if len(slices[core]) == 1:
-                problem = Excess("output axons", int(entries[core]), limit)
-                raise _limit_error(netlist.label(int(slices[core][0])), problem, chip)
-        for core in reversed(over):
-            neurons = slices[core]
-            middle = len(neurons) // 2
-            slices[core : core + 1] = [neurons[:middle], neurons[middle:]]
+def _best(network: FixedNetwork, chip: Chip, weight: FloatArray, start: CoreSlices) -> CoreSlices:
+    core = empty_core(network, chip)
+    words = sum(synapse_words(network, neurons, chip) for neurons in start.neurons)
+    found = blocks(network, start, weight, words, chip)
+    slices = settle(network, core, chip, lambda: grow_from(network, core, weight, chip, list(found)))
+    return CoreSlices(tuple(slices), "best")
 
 
-def output_entries(netlist: Netlist, slices: CoreSlices, chip: Chip) -> Ints:
-    """(cores,) output-axon entries: one per neuron and target core, one more where that core is on another chip."""
-    core = slices.core_of()
-    target = np.repeat(core, np.diff(netlist.indptr))
-    own = netlist.source < netlist.neurons
-    pairs = np.unique(netlist.source[own].astype(np.int64) * len(slices.neurons) + target[own])
-    source, goal = core[pairs // len(slices.neurons)], pairs % len(slices.neurons)
-    cost = 1 + (source // chip.cores_per_chip != goal // chip.cores_per_chip)
-    return np.bincount(source, cost, len(slices.neurons)).astype(np.int64)
+def axon_weights(network: FixedNetwork, baseline: CoreSlices, rates: FloatArray) -> FloatArray:
+    """(sources,) what an axon more costs: its rate over the mean, and a tenth of the mean, for it also takes a list.
+
+    0 where it has so many targets on so many cores that looking at them all would take too long.
+    """
+    netlist = network.netlist
+    fan = np.bincount(netlist.source, minlength=len(rates))
+    by_fan = np.argsort(fan, kind="stable")
+    looks = np.cumsum((fan * Reach.of(netlist, baseline, len(baseline.neurons)).cores)[by_fan])
+    weights: FloatArray = rates / max(float(rates.mean()), 1e-12) + 0.1
+    weights[by_fan[looks > LOOKS * len(netlist.source)]] = 0
+    return weights

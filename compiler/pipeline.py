@@ -14,12 +14,12 @@ from .encode import encode
 from .fixed import FixedNetwork
 from .fold import fold
 from .lower import lower
-from .netlist import Netlist
 from .network import Network
-from .partition import partition
+from .partition import Effort, partition
 from .place import place
 from .program import Program
 from .quantise import quantise
+from .rates import packet_rates
 from .report import Report, expected_events, make_report
 from .traffic import Traffic
 
@@ -42,6 +42,7 @@ def compile_network(
     chip: Chip,
     *,
     board: str | None = None,
+    effort: Effort = "fast",
     source: Mapping[str, str] = UNKNOWN,
     progress: Progress | None = None,
 ) -> Compiled:
@@ -51,6 +52,7 @@ def compile_network(
         trained: float layers, as a reader of `frontend.readers` gives them.
         chip: from `hw_targets.chip.load`.
         board: one of the chip's; the largest where it is not given.
+        effort: how hard `partition` searches.
         source: model, model_sha256 and command, for the report.
         progress: called with (pass, done, in all).
 
@@ -63,9 +65,9 @@ def compile_network(
 
     sparse = balance(lower(fold(trained)), chip)
     network = quantise(sparse, chip)
-    slices = partition(network, chip, within("partition"))
+    slices = partition(network, chip, within("partition"), effort=effort, rates=packet_rates(sparse, network))
     events = expected_events(sparse, network)
-    traffic = Traffic.of(Netlist.of(network), slices, events.spikes)
+    traffic = Traffic.of(network.netlist, slices, events.spikes)
     placement = place(slices, chip, board, traffic)
     program = encode(network, placement, chip, progress=within("encode"))
     decoded = decode(program)

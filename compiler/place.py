@@ -17,7 +17,7 @@ from ..errors import LimitError, UnsupportedError
 from ..hw_targets.chip import Chip
 from .anneal import anneal
 from .netlist import Ints
-from .partition import CoreSlices
+from .slices import CoreSlices
 from .swaps import Graph, Sites, swap
 from .traffic import Floats, Place, Traffic
 

@@ -46,10 +46,10 @@ def terminal(report: Report) -> RenderableType:
     summary = Text(
         f"{report.cores_used} of its cores on {report.chips_used} chip{'s' * (report.chips_used > 1)}: "
         f"{report.neurons} neurons, {report.synapses} synapses, {report.bits_per_synapse:.1f} bits per synapse\n"
-        f"{placement_line(report.placement)}\n"
         f"connectivity {percent(report.connectivity)} of the weights, "
         f"{percent(report.synapse_connectivity)} of the unrolled synapses"
     )
+    summary.append("\n" + "\n".join([bits_line(report), partition_line(report), placement_line(report.placement)]))
     notes = [Text(f"note: {text}", style="yellow") for text in (report.note, *report.warnings)]
     return Group(model, summary, *notes, _core_table(report), _layer_table(report), energy_table(report.energy))
 
@@ -68,6 +68,22 @@ def placement_line(row: PlacementRow) -> str:
     if row.link_packets or row.link_packets_in_order:
         text += f"; {row.link_packets:.1f} packets over links, {row.link_packets_in_order:.1f} in order"
     return text
+
+
+def bits_line(report: Report) -> str:
+    """Where the bits of synapse memory go, in shares."""
+    shares = [(name, getattr(report.bits, name)) for name in report.bits.__struct_fields__]
+    return "bits: " + ", ".join(f"{name} {percent(bits / max(1, report.synapse_bits))}" for name, bits in shares)
+
+
+def partition_line(report: Report) -> str:
+    """Cores and what crosses between them, index order in brackets."""
+    row = report.partition
+    return (
+        f"partition: {row.method}, {report.cores_used} cores (index order {row.index_order_cores}, bound "
+        f"{row.cores_bound}); between cores {row.axons} axons ({row.index_order_axons}) and {row.packets:.1f} packets "
+        f"per step ({row.index_order_packets:.1f})"
+    )
 
 
 def _table(title: str, left: int, *names: str) -> Table:
@@ -139,7 +155,8 @@ def html(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, engineering=engineering, placement=placement_line)
+    lines = {"bits_line": bits_line, "partition_line": partition_line, "placement": placement_line}
+    environment.filters.update(percent=percent, engineering=engineering, **lines)
     chips: dict[int, dict[tuple[int, int], list[CoreRow]]] = {}
     for row in report.cores:
         chips.setdefault(row.chip, {}).setdefault((row.x, row.y), []).append(row)

@@ -14,12 +14,13 @@ from ..errors import ProgramFileError
 from ..hw_targets.chip import Chip
 from .energy import KINDS, Energy, Events, bill
 from .fixed import FixedNetwork
-from .netlist import Netlist
 from .network import Network
 from .nodes import Conv2d, Linear
 from .place import Placement, place
 from .program import Program
 from .quantise import ASSUMED_RATE
+from .rates import packet_rates
+from .sizes import BitsRow, PartitionRow, bits_row, partition_row
 from .sparse import SparseInput, SparseNetwork, SparsePopulation
 from .traffic import Traffic
 
@@ -133,6 +134,8 @@ class Report(msgspec.Struct, frozen=True):
     synapse_connectivity: float
     synapse_bits: int
     bits_per_synapse: float
+    bits: BitsRow
+    partition: PartitionRow
     placement: PlacementRow
     cores: tuple[CoreRow, ...]
     populations: tuple[PopulationRow, ...]
@@ -184,6 +187,8 @@ def make_report(
         unrolled / max(1, possible),
         words * 64,
         words * 64 / max(1, synapses),
+        bits_row(network, placement.slices, chip),
+        partition_row(network, placement.slices, packet_rates(sparse, network), words, chip),
         found,
         _core_rows(network, placement, traffic, program, chip),
         _population_rows(sparse, network),
@@ -222,7 +227,7 @@ def _placement_row(placement: Placement, traffic: Traffic, chip: Chip) -> Placem
 def _core_rows(
     network: FixedNetwork, placement: Placement, traffic: Traffic, program: Program, chip: Chip
 ) -> tuple[CoreRow, ...]:
-    netlist = Netlist.of(network)
+    netlist = network.netlist
     out_axons = traffic.output_entries(placement.chip_of())
     on_tile: Counter[tuple[int, int, int]] = Counter()
     fan_in = np.diff(netlist.indptr)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..hw_targets.chip import Chip
 from .netlist import Ints, Netlist
-from .partition import CoreSlices
+from .slices import CoreSlices
 
 Floats = NDArray[np.float64]
 Place = tuple[int, int, int]

@@ -1,6 +1,6 @@
 """Synapse lists as bits, written and read; `formats` says which format a list takes.
 
-A list belongs to one input axon of a core and begins at a 64-bit word. It is a row of entries; an entry holds up to 60
+A list begins at a 64-bit word. It is a row of entries; an entry holds up to 60
 synapses of one format, bits from the least significant end::
 
     entry = count (6) | format id (4) | prefix | count * slot        slot = weight | delay | position
@@ -24,10 +24,10 @@ from .formats import WEIGHT_BITS, Ints, Kind, Packing, Parts
 
 
 def write(parts: Parts, packing: Packing) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
-    """The words of all lists, one after the other, and the word at which each list starts, (axons,)."""
+    """The words of all lists, one after the other, and the word at which each list starts, (lists,)."""
     starts = np.concatenate([[0], np.cumsum(packing.words)])
     words = np.zeros(int(starts[-1]), np.uint64)
-    if not len(parts.axon):
+    if not len(parts.lists):
         return words, starts[:-1].astype(np.uint32)
     rows = np.array([shape.row() for shape in packing.formats], np.int64)
     part = np.repeat(np.arange(len(parts.start)), parts.count)
@@ -39,7 +39,7 @@ def write(parts: Parts, packing: Packing) -> tuple[NDArray[np.uint64], NDArray[n
     _write_lists(
         words,
         starts[:-1] * 64,
-        parts.axon,
+        parts.lists,
         parts.compartment,
         parts.weight >> 1,
         parts.delay,

@@ -1,15 +1,18 @@
 """The formats of synapse lists, those of Intel's published compiler for Loihi 1, and the choice among them.
 
-A list belongs to one input axon of a core. It is cut into parts of one exponent, each part takes the format that is
-smallest for it, and a core has room for so many formats only. See `codec` for the bits.
+A list belongs to one input axon of a core, or to several whose synapses there are equal. It is cut into parts of one
+exponent, each part takes the format that is smallest for it, and a core has room for so many formats only. See
+`codec` for the bits.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 HEADER_BITS = 10
@@ -18,6 +21,7 @@ ENTRY_SYNAPSES = 60
 INDEX_BITS_MIN = 6
 SKIP_BITS = (2, 3, 4, 5)
 WEIGHT_BITS = 8
+NEVER = 2**40
 
 Ints = NDArray[np.int64]
 
@@ -91,15 +95,15 @@ def words_of(bits: Ints) -> Ints:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The synapses of a core, sorted by axon, exponent and compartment, cut into parts of one axon and exponent.
+    """The synapses of a core, sorted by list, exponent and compartment, cut into parts of one list and exponent.
 
     Attributes:
-        axon: (synapses,) index of the axon, 0 … axons - 1, rising.
+        lists: (synapses,) index of the list, 0 … lists - 1, rising.
         compartment, weight, delay, exponent: (synapses,).
         start: (parts,) first synapse of each part.
     """
 
-    axon: Ints
+    lists: Ints
     compartment: Ints
     weight: Ints
     delay: Ints
@@ -107,12 +111,17 @@ class Parts:
     start: Ints
 
     @classmethod
-    def of(cls, axon: Ints, compartment: Ints, weight: Ints, delay: Ints, exponent: Ints) -> Parts:
-        order = np.lexsort((compartment, exponent, axon))
-        axon, compartment, exponent = axon[order], compartment[order], exponent[order]
-        first = np.ones(len(axon), bool)
-        first[1:] = (np.diff(axon) != 0) | (np.diff(exponent) != 0)
-        return cls(axon, compartment, weight[order], delay[order], exponent, np.flatnonzero(first))
+    def of(cls, lists: Ints, compartment: Ints, weight: Ints, delay: Ints, exponent: Ints) -> Parts:
+        """From synapses in any order."""
+        order = np.lexsort((compartment, exponent, lists))
+        return cls.cut(*(column[order] for column in (lists, compartment, weight, delay, exponent)))
+
+    @classmethod
+    def cut(cls, lists: Ints, compartment: Ints, weight: Ints, delay: Ints, exponent: Ints) -> Parts:
+        """From sorted synapses."""
+        first = np.ones(len(lists), bool)
+        first[1:] = (np.diff(lists) != 0) | (np.diff(exponent) != 0)
+        return cls(lists, compartment, weight, delay, exponent, np.flatnonzero(first))
 
     @property
     def delay_bits(self) -> int:
@@ -121,7 +130,7 @@ class Parts:
     @property
     def count(self) -> Ints:
         """(parts,) synapses of each part."""
-        return np.diff(self.start, append=len(self.axon))
+        return np.diff(self.start, append=len(self.lists))
 
     def gaps(self) -> Ints:
         """(synapses,) compartments skipped since the synapse before; -1 where a part begins."""
@@ -129,19 +138,36 @@ class Parts:
         gap[self.start] = -1
         return gap
 
-    def bits(self, shape: Format) -> Ints:
-        """(parts,) bits of each part in a format, headers included."""
-        count = self.count
-        if shape.kind == Kind.SPARSE:
-            return HEADER_BITS * -(-count // ENTRY_SYNAPSES) + count * shape.slot_bits
-        gap = self.gaps()
-        run_start = np.flatnonzero((gap < 0) | (gap > shape.longest_gap))
-        slots = np.diff(run_start, append=len(gap))
-        if shape.kind == Kind.DENSE:
-            last = self.compartment[np.append(run_start[1:], len(gap)) - 1]
-            slots = last - self.compartment[run_start] + 1
-        run_bits = (HEADER_BITS + shape.prefix_bits) * -(-slots // ENTRY_SYNAPSES) + slots * shape.slot_bits
-        return np.add.reduceat(run_bits, np.searchsorted(run_start, self.start))
+    def sizes(self, shapes: list[Format]) -> Ints:
+        """(formats, parts, 2): entries and slots of each part in each format of one exponent."""
+        stop = np.append(self.start[1:], len(self.lists))
+        rows = np.array([(shape.kind, shape.longest_gap) for shape in shapes], np.int64)
+        sizes: Ints = _sizes(self.compartment, self.start, stop, rows)
+        return sizes
+
+
+@njit(cache=True)
+def _sizes(compartment: Any, start: Any, stop: Any, rows: Any) -> Any:  # pragma: no cover – compiled
+    out = np.zeros((len(rows), len(start), 2), np.int64)
+    for part in range(len(start)):
+        for row in range(len(rows)):
+            kind, longest = rows[row]
+            if kind == 0:
+                count = stop[part] - start[part]
+                out[row, part, 0], out[row, part, 1] = (count + 59) // 60, count
+                continue
+            run = 1
+            entries = slots = 0
+            for j in range(start[part] + 1, stop[part]):
+                gap = compartment[j] - compartment[j - 1] - 1
+                if gap > longest:
+                    entries += (run + 59) // 60
+                    slots += run
+                    run = 1
+                else:
+                    run += gap + 1 if kind == 2 else 1
+            out[row, part, 0], out[row, part, 1] = entries + (run + 59) // 60, slots + run
+    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,12 +177,15 @@ class Packing:
     Attributes:
         formats: the core's format table.
         choice: (parts,) row of the table.
-        bits: (axons,) of each list, with headers, without rounding.
-        words: (axons,) of each list.
+        entries, slots: (parts,) of each part in its format; a slot holds a synapse or a zero written in.
+        bits: (lists,) of each list, with headers, without rounding.
+        words: (lists,) of each list.
     """
 
     formats: tuple[Format, ...]
     choice: Ints
+    entries: Ints
+    slots: Ints
     bits: Ints
     words: Ints
 
@@ -170,36 +199,52 @@ def pack(parts: Parts, compartments: int, formats_limit: int) -> Packing:
     >>> packing.formats[0].kind.name, packing.bits.tolist(), packing.words.tolist()
     ('DENSE', [41], [1])
     """
-    exponents = np.unique(parts.exponent)
     own = parts.exponent[parts.start]
-    table: list[Format] = []
-    costs: list[Ints] = []
-    for exponent in exponents.tolist():
-        for shape in candidates(compartments, parts.delay_bits, exponent):
-            table.append(shape)
-            costs.append(np.where(own == exponent, parts.bits(shape), 2**40))
-    if not table:
+    shapes = candidates(compartments, parts.delay_bits, 0)
+    if not len(own):
         empty = np.zeros(0, np.int64)
-        return Packing((), empty, empty, empty)
-    cost = np.stack(costs)
-    kept = _keep_formats(cost, table, formats_limit)
-    best = np.argmin(cost[kept], axis=0)
-    used = np.unique(best)
-    bits = np.bincount(parts.axon[parts.start], cost[kept][best, np.arange(len(best))]).astype(np.int64)
-    rank = np.searchsorted(used, best)
-    return Packing(tuple(table[kept[i]] for i in used), rank, bits, words_of(bits))
+        return Packing((), empty, empty, empty, empty, empty)
+    sizes = parts.sizes(shapes)
+    header = np.array([HEADER_BITS + shape.prefix_bits for shape in shapes])[:, None]
+    plain = sizes[:, :, 0] * header + sizes[:, :, 1] * np.array([shape.slot_bits for shape in shapes])[:, None]
+    exponents, group = np.unique(own, return_inverse=True)
+    kept = _keep_formats(plain, group.reshape(-1), len(exponents), formats_limit)
+    every = np.arange(len(own))
+    shape = np.argmin(np.where(kept[group], plain.T, NEVER), axis=1)
+    used, choice = np.unique(group * len(shapes) + shape, return_inverse=True)
+    bits = np.bincount(parts.lists[parts.start], plain[shape, every]).astype(np.int64)
+    entries, slots = sizes[shape, every].T
+    table = [replace(shapes[i % len(shapes)], exponent=int(exponents[i // len(shapes)])) for i in used.tolist()]
+    return Packing(tuple(table), choice.reshape(-1), entries, slots, bits, words_of(bits))
 
 
-def _keep_formats(cost: Ints, table: list[Format], limit: int) -> list[int]:
-    """Rows of `table` that stay; each exponent keeps at least one. More exponents than rows is the caller's error."""
-    kept = sorted(set(np.argmin(cost, axis=0).tolist()))
-    while len(kept) > limit:
-        losses = []
-        for row in kept:
-            others = [k for k in kept if k != row]
-            if any(table[k].exponent == table[row].exponent for k in others):
-                losses.append((int(cost[others].min(axis=0).sum()), row))
-        if not losses:
+@njit(cache=True)
+def _keep_formats(bits: Any, group: Any, groups: int, limit: int) -> Any:  # pragma: no cover – compiled
+    """(groups, formats) those that stay; the one whose loss costs least goes first, each exponent keeps one.
+
+    More exponents than rows is the caller's error. `bits`: (formats, parts), `group`: (parts,) exponents.
+    """
+    formats, parts = bits.shape
+    kept = np.zeros((groups, formats), np.bool_)
+    for part in range(parts):
+        kept[group[part], np.argmin(bits[:, part])] = True
+    while kept.sum() > limit:
+        loss = np.zeros((groups, formats), np.int64)
+        for part in range(parts):
+            own = kept[group[part]]
+            best, first, second = -1, NEVER, NEVER
+            for row in range(formats):
+                if own[row] and bits[row, part] < first:
+                    best, first, second = row, bits[row, part], first
+                elif own[row] and bits[row, part] < second:
+                    second = bits[row, part]
+            loss[group[part], best] += second - first
+        least, at = NEVER, -1
+        for i in range(groups * formats):
+            number, row = i // formats, i % formats
+            if kept[number, row] and kept[number].sum() > 1 and loss[number, row] < least:
+                least, at = loss[number, row], i
+        if at < 0:
             break
-        kept.remove(min(losses)[1])
+        kept[at // formats, at % formats] = False
     return kept

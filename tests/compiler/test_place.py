@@ -13,9 +13,9 @@ from networks import any_network, random_network, small_chip
 from snn_compile.compiler.anneal import anneal
 from snn_compile.compiler.decode import decode
 from snn_compile.compiler.encode import encode
-from snn_compile.compiler.netlist import Netlist
-from snn_compile.compiler.partition import CoreSlices, output_entries, partition
+from snn_compile.compiler.partition import partition
 from snn_compile.compiler.place import Placement, place
+from snn_compile.compiler.slices import CoreSlices, output_entries
 from snn_compile.compiler.swaps import Graph, Sites, swap
 from snn_compile.compiler.traffic import Traffic
 from snn_compile.errors import LimitError
@@ -42,7 +42,7 @@ def random_traffic(seed, cores, density=0.1):
 
 
 def measured(network, slices, seed=0):
-    netlist, rng = Netlist.of(network), np.random.default_rng(seed)
+    netlist, rng = network.netlist, np.random.default_rng(seed)
     return Traffic.of(netlist, slices, {name: rng.random(network.by_name[name].size) for name in netlist.names})
 
 
@@ -84,7 +84,7 @@ def test_a_core_over_its_output_axons_is_helped_or_named():
 def test_traffic_is_what_the_routing_tables_say(drawn, seed):
     network, _ = drawn
     chip = small_chip(neurons_per_core=5, cores_per_chip=4)
-    slices, netlist = partition(network, chip), Netlist.of(network)
+    slices, netlist = partition(network, chip), network.netlist
     spikes = {name: np.random.default_rng(seed).random(network.by_name[name].size) for name in netlist.names}
     traffic = Traffic.of(netlist, slices, spikes)
     rates = np.concatenate([spikes[name] for name in netlist.names])

@@ -15,10 +15,10 @@ from snn_compile.compiler.energy import Events, bill
 from snn_compile.compiler.fixed import FixedInput, FixedNetwork, FixedPopulation, FixedProjection
 from snn_compile.compiler.network import Network
 from snn_compile.compiler.nodes import LIF, Input, Linear
-from snn_compile.compiler.partition import CoreSlices
 from snn_compile.compiler.pipeline import compile_network
 from snn_compile.compiler.place import place
 from snn_compile.compiler.report import Report, read_report, to_json
+from snn_compile.compiler.slices import CoreSlices
 from snn_compile.compiler.synapses import Synapses
 from snn_compile.errors import ProgramFileError
 from snn_compile.hw_targets import chip as chips
@@ -53,6 +53,9 @@ def test_totals_are_the_sums_of_the_cores():
     assert report.synapses == sum(core.synapses for core in report.cores) == compiled.network.synapse_count()
     assert report.synapse_bits == 64 * sum(core.synapse_words for core in report.cores)
     assert report.bits_per_synapse == report.synapse_bits / report.synapses
+    bits = report.bits
+    assert bits.weights + bits.indices + bits.headers + bits.rounding == report.synapse_bits
+    assert 7 * report.synapses < bits.weights <= 8 * report.synapses  # a list or two are shared
     assert report.neurons == sum(core.neurons for core in report.cores)
     (core,) = report.cores
     assert core.memory_bytes == 8 * (core.synapse_words + core.neurons)
@@ -70,7 +73,7 @@ def test_the_report_travels_in_the_program_and_as_json():
     keys = msgspec.json.decode(to_json(compiled.report))
     assert {
         "target", "cores_used", "chips_used", "neurons", "synapses", "connectivity", "synapse_connectivity",
-        "synapse_bits", "bits_per_synapse", "cores", "energy", "warnings",
+        "synapse_bits", "bits_per_synapse", "bits", "partition", "cores", "energy", "warnings",
     } <= set(keys)  # fmt: skip
     assert {
         "chip", "core", "x", "y", "neurons", "synapses", "synapse_words", "synapse_words_limit", "in_axons",
@@ -197,3 +200,13 @@ def test_only_the_fullest_cores_are_shown(capsys):
     text = capsys.readouterr().out
     assert "the 16 fullest of 40 cores" in text
     assert " 40/8192" in text and " 5/8192" not in text
+
+
+def test_the_report_shows_the_partition_beside_index_order():
+    report = compile_network(network(), small_chip(neurons_per_core=9)).report
+    row = report.partition
+    assert row.method == "fast" and report.cores_used == row.index_order_cores == 5
+    assert row.cores_bound == -(-report.neurons // 9) and row.packets < row.index_order_packets
+    assert render.partition_line(report).startswith("partition: fast, 5 cores (index order 5, bound 5)")
+    assert render.bits_line(report).startswith("bits: weights ")
+    assert render.partition_line(report) in render.html(report)

@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 from networks import any_network, random_network, small_chip
 from snn_compile.compiler.decode import decode
 from snn_compile.compiler.encode import encode
+from snn_compile.compiler.fill import AXONS, WORDS, empty_core, fill_in_order
 from snn_compile.compiler.fixed import FixedInput, FixedNetwork, FixedPopulation, FixedProjection
-from snn_compile.compiler.netlist import Netlist
-from snn_compile.compiler.partition import CoreSlices, excess, output_entries, partition
+from snn_compile.compiler.limits import excess
+from snn_compile.compiler.partition import index_order, partition
 from snn_compile.compiler.place import place
+from snn_compile.compiler.slices import CoreSlices, output_entries
 from snn_compile.compiler.synapses import Synapses
 from snn_compile.errors import LimitError, ProgramFileError, UnsupportedError
 from snn_compile.hw_targets import chip as chips
+from snn_compile.hw_targets.formats import pack
 
 LOIHI2 = chips.load("loihi2")
 TIGHT = small_chip(
@@ -64,10 +67,10 @@ def test_a_tight_chip_takes_more_cores_and_no_limit_is_passed(drawn):
         slices = partition(network, TIGHT)
     except LimitError:
         return  # one neuron alone is too much
-    netlist = Netlist.of(network)
+    netlist = network.netlist
     assert sorted(np.concatenate(slices.neurons).tolist()) == list(range(netlist.neurons))
     for neurons in slices.neurons:
-        assert excess(network, netlist, neurons, TIGHT) is None
+        assert excess(network, neurons, TIGHT) is None
     assert output_entries(netlist, slices, TIGHT).max() <= 60
     program = encode(network, place(slices, TIGHT), TIGHT)
     for core in program.cores:
@@ -80,24 +83,52 @@ def test_a_tight_chip_takes_more_cores_and_no_limit_is_passed(drawn):
 def test_decoding_follows_the_routing_whatever_the_order_of_neurons_and_cores(drawn, seed):
     network, _ = drawn
     rng = np.random.default_rng(seed)
-    order = rng.permutation(Netlist.of(network).neurons)
+    order = rng.permutation(network.netlist.neurons)
     cuts = np.sort(rng.integers(1, max(2, len(order)), 3))
     slices = CoreSlices(tuple(part for part in np.split(order, cuts) if len(part)))
     assert decode(encode(network, place(slices, LOIHI2), LOIHI2)) == network
 
 
 def test_index_order_fills_one_core_after_the_other():
-    slices = partition(populations(5, 12, 8), small_chip(neurons_per_core=9))
+    slices = index_order(populations(5, 12, 8), small_chip(neurons_per_core=9))
     assert slices.dump() == "core 0: 9 neurons 0..8\ncore 1: 9 neurons 9..17\ncore 2: 2 neurons 18..19"
 
 
 def test_a_core_takes_as_many_neurons_as_fit_exactly():
-    network, netlist = populations(30, 200), Netlist.of(populations(30, 200))
+    network = populations(30, 200)
     chip = small_chip(synapse_words_per_core=300)
-    sizes = [len(neurons) for neurons in partition(network, chip).neurons]
+    sizes = [len(neurons) for neurons in index_order(network, chip).neurons]
     for size, start in zip(sizes[:-1], np.cumsum([0, *sizes]).tolist(), strict=False):
-        more = excess(network, netlist, np.arange(start, start + size + 1), chip)
+        more = excess(network, np.arange(start, start + size + 1), chip)
         assert more is not None and more.what == "synapse words"
+
+
+def test_sources_with_equal_fan_out_share_a_list():
+    """Sources 0, 2 and 3 reach the same neurons with the same weights; 1 has one weight that differs."""
+    weights = np.array([[2, 2, 2, 2], [4, 6, 4, 4], [0, 0, 0, 0]], np.int16)
+    network = populations(4, 3)
+    projection = replace(network.projections[0], synapses=Synapses.from_dense(weights))
+    network = replace(network, projections=(projection,))
+    sources, lists, parts = network.netlist.lists_of(np.arange(3))
+    assert (sources - 3).tolist() == [0, 1, 2, 3] and lists.tolist() == [0, 1, 0, 0]
+    assert parts.weight.tolist() == [2, 4, 2, 6]
+    program = program_of(network)
+    assert program.cores[0].axon_start.tolist() == [0, 1, 0, 0] and len(program.cores[0].words) == 2
+    assert decode(program) == network
+
+
+@given(any_network(), st.integers(1, 60))
+def test_a_core_that_is_filled_neuron_by_neuron_has_the_size_that_packing_finds(drawn, words):
+    """With room for all formats and lists that are not shared, the sizes counted on the way are exact."""
+    network, _ = drawn
+    chip = small_chip(formats_per_core=15, synapse_words_per_core=words, pool_words_per_core=2**14)
+    core = empty_core(network, chip)
+    size = fill_in_order(core, np.arange(network.netlist.neurons), 0)
+    sources, lists, parts = network.netlist.lists_of(np.arange(size))
+    packing = pack(parts, max(1, size), 15)
+    if len(np.unique(parts.exponent)) < 3:
+        assert core.now[AXONS] == len(sources)
+        assert core.now[WORDS] == packing.words[lists].sum() <= words
 
 
 def test_output_entries_count_cores_and_chips():
@@ -105,15 +136,15 @@ def test_output_entries_count_cores_and_chips():
     network = populations(1, 1, 4)
     chip = small_chip(cores_per_chip=4)
     slices = CoreSlices(tuple(np.array([i]) for i in (0, 1, 2, 3, 4)))
-    assert output_entries(Netlist.of(network), slices, chip).tolist() == [1 + 1 + 1 + 2, 0, 0, 0, 0]
+    assert output_entries(network.netlist, slices, chip).tolist() == [1 + 1 + 1 + 2, 0, 0, 0, 0]
 
 
 def test_too_many_output_axons_split_the_source_core():
     network = populations(2, 8, 24)
     chip = small_chip(neurons_per_core=8, out_axons_per_core=12)
-    slices = partition(network, chip)
-    assert output_entries(Netlist.of(network), slices, chip).max() <= 12
-    assert [len(n) for n in slices.neurons[:2]] == [4, 4]
+    slices = index_order(network, chip)
+    assert output_entries(network.netlist, slices, chip).max() <= 12
+    assert sorted(len(n) for n in slices.neurons) == [4, 4, 8, 8, 8]
     assert decode(program_of(network, chip)) == network
 
 
@@ -122,8 +153,8 @@ def test_too_many_output_axons_split_the_source_core():
     [
         ({"in_axons_per_core": 39}, r"p0\[0\]: needs 40 input axons, one loihi2 core has 39; split the layer or prune"),
         ({"words_per_list": 0}, r"p0\[0\]: needs 1 words in one synapse list, one loihi2 core has 0"),
-        ({"synapse_words_per_core": 39}, r"p0\[0\]: needs 40 synapse words, one loihi2 core has 39"),
-        ({"pool_words_per_core": 40}, r"p0\[0\]: needs 41 words of memory, one loihi2 core has 40"),
+        ({"synapse_words_per_core": 33}, r"p0\[0\]: needs 34 synapse words, one loihi2 core has 33"),
+        ({"pool_words_per_core": 34}, r"p0\[0\]: needs 35 words of memory, one loihi2 core has 34"),
         ({"neurons_per_core": 1, "out_axons_per_core": 2}, r"p0\[0\]: needs 3 output axons, one loihi2 core has 2"),
     ],
 )
@@ -137,7 +168,7 @@ def test_profiles_limit_what_shares_a_core(what):
     network = populations(2, 2, 2, 2)
     changed = tuple(replace(p, dv=i) for i, p in enumerate(network.populations))
     network = replace(network, populations=changed)
-    assert [len(n) for n in partition(network, small_chip(**{what: 2})).neurons] == [4, 2]
+    assert [len(n) for n in index_order(network, small_chip(**{what: 2})).neurons] == [4, 2]
 
 
 def test_more_exponents_than_formats_are_refused():

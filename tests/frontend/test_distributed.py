@@ -21,6 +21,7 @@ SECONDS = 120
 QUICK = {"epochs": 4, "hidden": (24,), "density": 0.3, "lr": 0.02, "batch": 128}
 RUNS = {
     "grad-r": {},
+    "synapses": {"count": "synapses", "network": "fc40,bn,lif,fc10,lif"},
     "deep-r": {"method": "deep-r"},
     "rigl": {"method": "rigl", "network": "fc40,bn,lif,dropout0.2,fc24,bn,lif,fc10,lif"},
     "aware": {"method": "set", "quantise_aware": True, "epochs": 2, "hidden": (40,)},
@@ -161,7 +162,7 @@ def test_weights_that_differ_are_a_sentence(monkeypatch):
     world = processes.World(0, 2)
     monkeypatch.setattr(world, "_reduced", lambda tensor, _: tensor)
     world.check_same([torch.ones(3)], 1)
-    monkeypatch.setattr(world, "_reduced", lambda tensor, _: torch.tensor([7, -6]))
+    monkeypatch.setattr(world, "_reduced", lambda tensor, how: tensor if how == "SUM" else torch.tensor([7, -6]))
     with pytest.raises(ProcessError, match=r"training: the weights differ between the 2 processes after epoch 1; use"):
         world.check_same([torch.ones(3)], 1)
 

@@ -34,8 +34,9 @@ def test_reading_gives_back_what_was_written(seed, limit):
     assert len(packing.formats) <= max(limit, len(np.unique(parts.exponent)))
     words, starts = codec.write(parts, packing)
     entries = codec.read(words, starts, packing.words, rows(packing), compartments)
-    ours, theirs = (np.lexsort((p.compartment, p.axon)) for p in (parts, entries))
-    for name in ("axon", "compartment", "weight", "delay", "exponent"):
+    ours, theirs = np.lexsort((parts.compartment, parts.lists)), np.lexsort((entries.compartment, entries.axon))
+    assert np.array_equal(parts.lists[ours], entries.axon[theirs])
+    for name in ("compartment", "weight", "delay", "exponent"):
         assert np.array_equal(getattr(parts, name)[ours], getattr(entries, name)[theirs]), name
 
 
@@ -44,16 +45,19 @@ def test_every_format_takes_the_bits_that_were_counted(seed, index):
     """A list in one format alone, read bit by bit by a plain parser written from the module's text."""
     parts, compartments = random_parts(seed)
     one = parts.exponent == parts.exponent[0]
-    parts = formats.Parts.of(*(getattr(parts, n)[one] for n in ("axon", "compartment", "weight", "delay", "exponent")))
+    parts = formats.Parts.of(*(getattr(parts, n)[one] for n in ("lists", "compartment", "weight", "delay", "exponent")))
     shape = formats.candidates(compartments, parts.delay_bits, int(parts.exponent[0]))[index]
-    bits = np.zeros(int(parts.axon.max()) + 1, np.int64)
-    np.add.at(bits, parts.axon[parts.start], parts.bits(shape))
-    packing = formats.Packing((shape,), np.zeros(len(parts.start), np.int64), bits, formats.words_of(bits))
+    bits = np.zeros(int(parts.lists.max()) + 1, np.int64)
+    entries, slots = parts.sizes([shape])[0].T
+    own = entries * (formats.HEADER_BITS + shape.prefix_bits) + slots * shape.slot_bits
+    np.add.at(bits, parts.lists[parts.start], own)
+    choice = np.zeros(len(parts.start), np.int64)
+    packing = formats.Packing((shape,), choice, entries, slots, bits, formats.words_of(bits))
     words, starts = codec.write(parts, packing)
     for axon in range(len(bits)):
         memory = sum(int(w) << 64 * i for i, w in enumerate(words[starts[axon] :][: packing.words[axon]]))
         found, used = plain_parse(memory, shape)
-        mine = parts.axon == axon
+        mine = parts.lists == axon
         expected = zip(parts.compartment[mine], parts.weight[mine], parts.delay[mine], strict=True)
         assert found == [tuple(map(int, row)) for row in expected]
         assert used == bits[axon]

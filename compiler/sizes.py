@@ -1,0 +1,93 @@
+"""Where the bits of the tables go, what the partition came to, and how few cores could do: rows of the report."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import msgspec
+import numpy as np
+
+from ..hw_targets.chip import Chip
+from ..hw_targets.formats import HEADER_BITS, pack
+from .fixed import FixedNetwork
+from .nodes import FloatArray
+from .slices import CoreSlices, Traffic
+
+
+class BitsRow(msgspec.Struct, frozen=True):
+    """All bits of synapse memory: weights with their delays, indices (skips, first compartments and zeros written in,
+    too), headers of entries, and what rounding to words and the end of each list leave empty."""
+
+    weights: int
+    indices: int
+    headers: int
+    rounding: int
+
+
+class PartitionRow(msgspec.Struct, frozen=True):
+    """How the neurons were spread, beside index order.
+
+    Attributes:
+        method: that the slices come from.
+        cores_bound: no partition takes fewer cores; see `cores_bound`.
+        axons, packets: between cores, as `Traffic` counts them.
+        index_order_cores, index_order_axons, index_order_packets: the same in index order.
+    """
+
+    method: str
+    cores_bound: int
+    axons: int
+    packets: float
+    index_order_cores: int
+    index_order_axons: int
+    index_order_packets: float
+
+
+def bits_row(network: FixedNetwork, slices: CoreSlices, chip: Chip) -> BitsRow:
+    """The four sums over all cores; together they are the synapse memory in use."""
+    weights = total = headers = words = 0
+    for neurons in slices.neurons:
+        _, _, parts = network.netlist.lists_of(neurons)
+        packing = pack(parts, len(neurons), chip.limits.formats_per_core[0])
+        weight = np.array([shape.weight_bits + shape.delay_bits for shape in packing.formats], np.int64)
+        weights += int((weight[packing.choice] * parts.count).sum())
+        headers += HEADER_BITS * int(packing.entries.sum())
+        total += int(packing.bits.sum())
+        words += int(packing.words.sum())
+    return BitsRow(weights, total - weights - headers, headers, 64 * words - total)
+
+
+def partition_row(network: FixedNetwork, slices: CoreSlices, rates: FloatArray, words: int, chip: Chip) -> PartitionRow:
+    """Args: `rates` as `rates.packet_rates` has them; `words` of all lists."""
+    own = Traffic.of(network.netlist, slices, rates)
+    baseline = slices.baseline or own
+    return PartitionRow(
+        slices.method,
+        cores_bound(network, words, chip),
+        own.axons,
+        own.packets,
+        baseline.cores,
+        baseline.axons,
+        baseline.packets,
+    )
+
+
+def cores_bound(network: FixedNetwork, words: int, chip: Chip) -> int:
+    """The cores that hold so many words of lists, all neurons, and one axon per source with a target.
+
+    >>> from ..hw_targets.chip import load
+    >>> from .fixed import FixedInput, FixedPopulation
+    >>> n = np.zeros(9000, np.int16)
+    >>> one = FixedPopulation("hidden", (9000,), np.arange(9000), 4095, 2048, 100, n, n, 0)
+    >>> cores_bound(FixedNetwork((FixedInput("x", (2,), "rate", 1, 1),), (one,), (), ("hidden",), 4), 0, load("loihi2"))
+    2
+    """
+    netlist, limits = network.netlist, chip.limits
+    sends = np.bincount(netlist.source, minlength=int(netlist.base[-1])) > 0
+    return max(
+        ceil(netlist.neurons / chip.neurons_per_core),
+        ceil(words / chip.synapse_words),
+        ceil(chip.words_needed(words, netlist.neurons) / chip.memory_words),
+        ceil(int(sends.sum()) / limits.in_axons_per_core[0]),
+        ceil(int(sends[: netlist.neurons].sum()) / limits.out_axons_per_core[0]),
+    )

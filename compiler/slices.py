@@ -1,0 +1,126 @@
+"""`CoreSlices`: which neurons stand on which core, and what crosses from core to core because of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ..hw_targets.chip import Chip
+from .netlist import Ints, Netlist
+from .nodes import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class CoreSlices:
+    """Which neurons stand on which core; each neuron in exactly one slice.
+
+    Attributes:
+        neurons: per core (compartments,) int64 numbers of a `Netlist`, in the order of the compartments.
+        method: how they were found.
+        traffic, baseline: of these slices, and of those in index order, where `partition` made them.
+    """
+
+    neurons: tuple[Ints, ...]
+    method: str = "index order"
+    traffic: Traffic | None = None
+    baseline: Traffic | None = None
+
+    def core_of(self) -> NDArray[np.int32]:
+        """(neurons,) the core of each neuron.
+
+        >>> CoreSlices((np.array([0, 2]), np.array([1]))).core_of().tolist()
+        [0, 1, 0]
+        """
+        everything = np.concatenate(self.neurons)
+        core = np.full(len(everything), -1, np.int32)
+        core[everything] = np.repeat(np.arange(len(self.neurons), dtype=np.int32), [len(n) for n in self.neurons])
+        assert bool((core >= 0).all()), "each neuron stands in exactly one slice"
+        return core
+
+    def dump(self) -> str:
+        """A short stable text for tests and people."""
+        return "\n".join(f"core {i}: {len(n)} neurons {n[0]}..{n[-1]}" for i, n in enumerate(self.neurons))
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What crosses from core to core.
+
+    Attributes:
+        cores: that are in use.
+        axons: km1, the sum of `Reach.crossings`.
+        packets: km1 weighted with rates: per step, packets that reach another core than the neuron's own, and copies
+            of an input's packets.
+    """
+
+    cores: int
+    axons: int
+    packets: float
+
+    @classmethod
+    def of(cls, netlist: Netlist, slices: CoreSlices, rates: FloatArray) -> Traffic:
+        crossings = Reach.of(netlist, slices, len(slices.neurons)).crossings
+        return cls(len(slices.neurons), int(crossings.sum()), float(crossings @ rates))
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """Where the spikes of each source go.
+
+    Attributes:
+        cores: (sources,) cores that it has targets on.
+        remote: (sources,) those on another chip than its own; 0 for inputs.
+        crossings: (sources,) connectivity minus one: the cores of a neuron and its targets, or of an input's targets,
+            less one. Their sum is km1; weighted with rates, it is packets between cores.
+    """
+
+    cores: Ints
+    remote: Ints
+    crossings: Ints
+
+    @classmethod
+    def of(cls, netlist: Netlist, slices: CoreSlices, cores_per_chip: int) -> Reach:
+        home = np.full(int(netlist.base[-1]), -1, np.int64)
+        home[: netlist.neurons] = slices.core_of()
+        bounds = np.concatenate([[0], np.cumsum([len(n) for n in slices.neurons])]).astype(np.int64)
+        everything = np.concatenate(slices.neurons).astype(np.int64)
+        cores, remote, own = _reach(netlist.indptr, netlist.source, everything, bounds, home, cores_per_chip)
+        crossings = np.where(home < 0, np.maximum(cores - 1, 0), cores - own)
+        return cls(cores, remote, crossings)
+
+
+def output_entries(netlist: Netlist, slices: CoreSlices, chip: Chip) -> Ints:
+    """(cores,) output-axon entries: one per neuron and target core, one more where that core is on another chip."""
+    entries = neuron_entries(netlist, slices, chip)
+    return np.bincount(slices.core_of(), entries, len(slices.neurons)).astype(np.int64)
+
+
+def neuron_entries(netlist: Netlist, slices: CoreSlices, chip: Chip) -> Ints:
+    """(neurons,) output-axon entries of each neuron."""
+    reach = Reach.of(netlist, slices, chip.cores_per_chip)
+    entries: Ints = (reach.cores + reach.remote)[: netlist.neurons]
+    return entries
+
+
+@njit(cache=True)
+def _reach(
+    indptr: Any, source: Any, neurons: Any, bounds: Any, home: Any, cores_per_chip: int
+) -> Any:  # pragma: no cover – compiled
+    seen = np.full(len(home), -1, np.int64)
+    cores, remote, own = np.zeros((3, len(home)), np.int64)
+    for core in range(len(bounds) - 1):
+        for i in range(bounds[core], bounds[core + 1]):
+            for j in range(indptr[neurons[i]], indptr[neurons[i] + 1]):
+                s = source[j]
+                if seen[s] == core:
+                    continue
+                seen[s] = core
+                cores[s] += 1
+                if home[s] >= 0:
+                    own[s] += home[s] == core
+                    remote[s] += home[s] // cores_per_chip != core // cores_per_chip
+    return cores, remote, own
