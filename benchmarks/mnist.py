@@ -153,7 +153,7 @@ def plot(rows: list[Run], path: Path, title: str) -> None:
             axes.axhline(mean(found[0], "accuracy_float"), color="grey", linestyle="--", label=name)
             continue
         points = [(mean(group, "connectivity"), mean(group, "accuracy_float")) for group in found]
-        (line,) = axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
+        (line,) = axes.plot(*zip(*points, strict=True), label=name, linewidth=1, marker="o", markersize=3)
         runs = [row for group in found for row in group]
         axes.scatter(
             [r["connectivity"] for r in runs], [r["accuracy_float"] for r in runs], s=10, color=line.get_color()

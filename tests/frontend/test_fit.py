@@ -117,7 +117,7 @@ def test_a_network_is_trained_until_it_fills_its_core(tmp_path, monkeypatch):
     result = trainer.train(options, epochs.append)
     report = compile_network(result.network, chip).report
     assert report.cores_used == 1
-    assert 270 < report.synapse_bits // 64 <= 300
+    assert 240 < report.synapse_bits // 64 <= 300
     assert epochs[0].cores > 1 >= epochs[-1].cores
     assert result.network.facts["density"] is None
     assert "--fit loihi2 --cores 1" in options.command
