@@ -157,9 +157,9 @@ def test_files_that_are_no_state_are_sentences(state, tmp_path):
     for raw in (b"", b"nonsense", path.read_bytes()[:-2000]):
         (tmp_path / "r").write_bytes(raw)
         attempt(r"r: is broken or no resume file; begin anew without --resume")
-    for other in ([1], {**content, "version": 2}, {**content, "options": 3}, {"format": resume.FORMAT, "version": 1}):
+    for other in ([1], {**content, "version": 3}, {**content, "options": 3}, {"format": resume.FORMAT, "version": 1}):
         torch.save(other, tmp_path / "r")
-        attempt(r"r: is no resume file of version 1; begin anew")
+        attempt(r"r: is no resume file of version 2; begin anew")
     torch.save({**content, "samples": [5, 5]}, tmp_path / "r")
     attempt(r"is of a run with \[5, 5\] samples to train and to validate, not \[1294, 143\]; give the same data")
     for key, value in (("rule", {}), ("total", 1), ("model", {"linear1.weight": torch.ones(2)}), ("random", 3)):
