@@ -11,7 +11,6 @@ in the tables (``--fit``). In all three the density is what fills the core.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import statistics
 from collections import defaultdict
@@ -75,7 +74,6 @@ def carry_out(data: DataSet, name: str, words: int, way: str, seed: int, epochs:
         run.fit = fit.Fit(chip, 1)
         run.fit.guess(run.rule.bill)
         if way == "plain":
-            run.rule.settings = dataclasses.replace(run.rule.settings, costs=None)
             run.rule.bill = Bill(run.rule.weights, None, run.rule.bill.density)
         while run.done < epochs:
             run.epoch()

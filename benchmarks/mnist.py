@@ -70,7 +70,7 @@ def measure(path: Path, data: DataSet) -> Run:
     report = compiled.report
     return {
         "accuracy_float": network.facts["test_accuracy"],
-        "accuracy_engine": float((result.predictions == data.test_labels).mean()),
+        "accuracy_engine": result.accuracy(data.test_labels),
         "connectivity": report.connectivity,
         "synapses": report.synapses,
         "synapse_words": report.synapse_bits // 64,

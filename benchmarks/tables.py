@@ -34,7 +34,7 @@ from snn_compile.compiler.partition import axon_weights, index_order, partition
 from snn_compile.compiler.pipeline import compile_network
 from snn_compile.compiler.rates import packet_rates
 from snn_compile.compiler.sizes import cores_bound
-from snn_compile.compiler.slices import CoreSlices, Traffic
+from snn_compile.compiler.slices import CoreSlices, Crossing
 from snn_compile.frontend.readers import read_model
 from snn_compile.hw_targets import chip as chips
 from snn_compile.hw_targets.chip import Chip
@@ -130,19 +130,19 @@ def words_by_method(network: FixedNetwork, slices: CoreSlices) -> dict[str, int]
     return words
 
 
-def traffic(network: FixedNetwork, chip: Chip, rates: Any, best: bool) -> dict[str, Traffic]:
+def traffic(network: FixedNetwork, chip: Chip, rates: Any, best: bool) -> dict[str, Crossing]:
     """Axons and packets between cores by method; plain mtkahypar knows no limit but the estimate of sizes."""
     baseline = index_order(network, chip)
     fast = partition(network, chip, rates=rates)
     found = {
-        "index_order": Traffic.of(network.netlist, baseline, rates),
-        "fast": Traffic.of(network.netlist, fast, rates),
+        "index_order": Crossing.of(network.netlist, baseline, rates),
+        "fast": Crossing.of(network.netlist, fast, rates),
     }
     if best and len(baseline.neurons) > 1:
-        found["best"] = Traffic.of(network.netlist, partition(network, chip, effort="best", rates=rates), rates)
+        found["best"] = Crossing.of(network.netlist, partition(network, chip, effort="best", rates=rates), rates)
         weight = axon_weights(network, baseline, rates)
         plain = CoreSlices(tuple(blocks(network, fast, weight, len(network.netlist.source) // 4, chip, "DEFAULT")))
-        found["mtkahypar"] = Traffic.of(network.netlist, plain, rates)
+        found["mtkahypar"] = Crossing.of(network.netlist, plain, rates)
     return found
 
 

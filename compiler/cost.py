@@ -84,9 +84,7 @@ def _bits_per_synapse(network: FixedNetwork, netlist: Netlist, words: FloatArray
         member = network.by_name[name]
         own = price[netlist.base[row] : netlist.base[row + 1]]
         origin = getattr(member, "origin", np.arange(member.size))
-        at_host = all(q.host for q in network.projections if q.source == name) and row >= len(network.populations)
+        at_host = row >= len(network.populations) and all(q.host for q in network.projections if q.source == name)
         prices[name] = np.full(math.prod(member.shape), 0.0 if at_host else 64.0)
-        if at_host:
-            continue
-        prices[name][origin] = own
+        prices[name][origin] = 0.0 if at_host else own
     return prices

@@ -264,7 +264,7 @@ def grow_from(network: FixedNetwork, core: Core, weight: FloatArray, chip: Chip,
     grower = Grower(network, core, weight, chip)
     grower.frontier.placed[:] = True
     grower.first = network.netlist.neurons
-    for _ in range(2):
+    for _ in range(2):  # the second time, cores with room take what others could not hold
         for i, block in enumerate(blocks):
             kept = grower.next_core(block)
             blocks[i] = kept

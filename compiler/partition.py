@@ -21,7 +21,7 @@ from .multilevel import blocks
 from .nodes import FloatArray
 from .order import ordered
 from .settle import Progress, fill_all, settle
-from .slices import CoreSlices, Reach, Traffic
+from .slices import CoreSlices, Crossing, Reach
 
 Effort = Literal["fast", "best"]
 LOOKS = 24
@@ -57,12 +57,12 @@ def partition(
         found.append(_fast(network, chip, weight, progress))
         if effort == "best":
             found.append(_best(network, chip, weight, min(found, key=lambda slices: len(slices.neurons))))
-    traffic = [Traffic.of(network.netlist, slices, rates) for slices in found]
-    best = min(range(len(found)), key=lambda i: (len(found[i].neurons), traffic[i].packets, traffic[i].axons))
+    crossing = [Crossing.of(network.netlist, slices, rates) for slices in found]
+    best = min(range(len(found)), key=lambda i: (len(found[i].neurons), crossing[i].packets, crossing[i].axons))
     neurons = found[best].neurons
     if best == 0:
         neurons = tuple(ordered(network, own, chip) for own in neurons)
-    return replace(found[best], neurons=neurons, traffic=traffic[best], baseline=traffic[0])
+    return replace(found[best], neurons=neurons, crossing=crossing[best], baseline=crossing[0])
 
 
 def index_order(network: FixedNetwork, chip: Chip, progress: Progress | None = None) -> CoreSlices:

@@ -51,7 +51,7 @@ def compile_network(
     Args:
         trained: float layers, as a reader of `frontend.readers` gives them.
         chip: from `hw_targets.chip.load`.
-        board: one of the chip's; the largest where it is not given.
+        board: one of the chip's; the smallest with enough chips where it is not given.
         effort: how hard `partition` searches.
         source: model, model_sha256 and command, for the report.
         progress: called with (pass, done, in all).

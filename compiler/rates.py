@@ -1,4 +1,4 @@
-"""How often each source sends a packet, as `partition` and `place` weigh it."""
+"""How often each source sends a packet: what the partition weighs, and what the expected events rest on."""
 
 from __future__ import annotations
 
@@ -10,12 +10,25 @@ from .quantise import ASSUMED_RATE
 from .sparse import SparseInput, SparseNetwork, SparsePopulation
 
 
-def packet_rates(sparse: SparseNetwork, network: FixedNetwork) -> FloatArray:
-    """(sources of the netlist,) packets per step: as the model measured them, else assumed; none from the host."""
-    members: list[SparseInput | SparsePopulation] = [*sparse.populations, *sparse.inputs]
-    rates = []
+def source_rates(sparse: SparseNetwork, network: FixedNetwork) -> tuple[dict[str, FloatArray], list[str]]:
+    """Per input and population (size,) packets per step, and the names of those whose rates are assumed.
+
+    Rates are as the model measured them, else `ASSUMED_RATE`; an input that the host computes sends none.
+    """
+    members: list[SparseInput | SparsePopulation] = [*sparse.inputs, *sparse.populations]
+    rates: dict[str, FloatArray] = {}
+    assumed = []
     for p in members:
         rate = p.activity if isinstance(p, SparseInput) else p.rate
+        if rate is None:
+            assumed.append(p.name)
+            rate = np.full(p.size, ASSUMED_RATE)
         by_host = getattr(network.by_name[p.name], "encoding", "") == "bias"
-        rates.append(np.full(p.size, 0.0 if by_host else ASSUMED_RATE) if rate is None or by_host else rate)
-    return np.concatenate(rates)
+        rates[p.name] = np.zeros(p.size) if by_host else rate
+    return rates, assumed
+
+
+def packet_rates(sparse: SparseNetwork, network: FixedNetwork) -> FloatArray:
+    """(sources of the netlist,) packets per step."""
+    rates, _ = source_rates(sparse, network)
+    return np.concatenate([rates[name] for name in network.netlist.names])

@@ -8,20 +8,19 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import ProgramFileError
 from ..hw_targets.chip import Chip
 from .energy import KINDS, Energy, Events, bill
 from .fixed import FixedNetwork
 from .network import Network
-from .nodes import Conv2d, Linear
+from .nodes import Conv2d, FloatArray, Linear
 from .place import Placement, place
 from .program import Program
 from .quantise import ASSUMED_RATE
-from .rates import packet_rates
+from .rates import source_rates
 from .sizes import BitsRow, PartitionRow, bits_row, partition_row
-from .sparse import SparseInput, SparseNetwork, SparsePopulation
+from .sparse import SparseNetwork
 from .traffic import Traffic
 
 
@@ -188,7 +187,7 @@ def make_report(
         words * 64,
         words * 64 / max(1, synapses),
         bits_row(network, placement.slices, chip),
-        partition_row(network, placement.slices, packet_rates(sparse, network), words, chip),
+        partition_row(network, placement.slices, words, chip),
         found,
         _core_rows(network, placement, traffic, program, chip),
         _population_rows(sparse, network),
@@ -200,18 +199,8 @@ def make_report(
 
 def expected_events(sparse: SparseNetwork, network: FixedNetwork) -> Events:
     """Events of a mean sample from the rates that the model brings, or from an assumption, which it says."""
-    spikes: dict[str, NDArray[Any]] = {}
-    assumed: list[str] = []
-    members: list[SparseInput | SparsePopulation] = [*sparse.inputs, *sparse.populations]
-    for p in members:
-        rate = p.activity if isinstance(p, SparseInput) else p.rate
-        if rate is None:
-            assumed.append(p.name)
-            rate = np.full(p.size, ASSUMED_RATE)
-        spikes[p.name] = rate * network.steps
-    for source in network.inputs:
-        if source.encoding == "bias":
-            spikes[source.name] = np.zeros(source.size)
+    rates, assumed = source_rates(sparse, network)
+    spikes: dict[str, FloatArray] = {name: rate * network.steps for name, rate in rates.items()}
     activity = "firing rates measured in training"
     if assumed:
         activity = f"assumed: {ASSUMED_RATE:.0%} of the neurons of {', '.join(assumed)} spike in each step"

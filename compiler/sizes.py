@@ -10,8 +10,7 @@ import numpy as np
 from ..hw_targets.chip import Chip
 from ..hw_targets.formats import HEADER_BITS, pack
 from .fixed import FixedNetwork
-from .nodes import FloatArray
-from .slices import CoreSlices, Traffic
+from .slices import CoreSlices
 
 
 class BitsRow(msgspec.Struct, frozen=True):
@@ -30,7 +29,7 @@ class PartitionRow(msgspec.Struct, frozen=True):
     Attributes:
         method: that the slices come from.
         cores_bound: no partition takes fewer cores; see `cores_bound`.
-        axons, packets: between cores, as `Traffic` counts them.
+        axons, packets: between cores, as `Crossing` counts them.
         index_order_cores, index_order_axons, index_order_packets: the same in index order.
     """
 
@@ -57,10 +56,10 @@ def bits_row(network: FixedNetwork, slices: CoreSlices, chip: Chip) -> BitsRow:
     return BitsRow(weights, total - weights - headers, headers, 64 * words - total)
 
 
-def partition_row(network: FixedNetwork, slices: CoreSlices, rates: FloatArray, words: int, chip: Chip) -> PartitionRow:
-    """Args: `rates` as `rates.packet_rates` has them; `words` of all lists."""
-    own = Traffic.of(network.netlist, slices, rates)
-    baseline = slices.baseline or own
+def partition_row(network: FixedNetwork, slices: CoreSlices, words: int, chip: Chip) -> PartitionRow:
+    """Args: slices of `partition`; `words` of all lists."""
+    own, baseline = slices.crossing, slices.baseline
+    assert own is not None and baseline is not None, "partition measures what it gives"
     return PartitionRow(
         slices.method,
         cores_bound(network, words, chip),

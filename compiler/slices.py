@@ -21,13 +21,13 @@ class CoreSlices:
     Attributes:
         neurons: per core (compartments,) int64 numbers of a `Netlist`, in the order of the compartments.
         method: how they were found.
-        traffic, baseline: of these slices, and of those in index order, where `partition` made them.
+        crossing, baseline: of these slices, and of those in index order, where `partition` made them.
     """
 
     neurons: tuple[Ints, ...]
     method: str = "index order"
-    traffic: Traffic | None = None
-    baseline: Traffic | None = None
+    crossing: Crossing | None = None
+    baseline: Crossing | None = None
 
     def core_of(self) -> NDArray[np.int32]:
         """(neurons,) the core of each neuron.
@@ -47,7 +47,7 @@ class CoreSlices:
 
 
 @dataclass(frozen=True)
-class Traffic:
+class Crossing:
     """What crosses from core to core.
 
     Attributes:
@@ -62,7 +62,7 @@ class Traffic:
     packets: float
 
     @classmethod
-    def of(cls, netlist: Netlist, slices: CoreSlices, rates: FloatArray) -> Traffic:
+    def of(cls, netlist: Netlist, slices: CoreSlices, rates: FloatArray) -> Crossing:
         crossings = Reach.of(netlist, slices, len(slices.neurons)).crossings
         return cls(len(slices.neurons), int(crossings.sum()), float(crossings @ rates))
 
@@ -93,14 +93,11 @@ class Reach:
         return cls(cores, remote, crossings)
 
 
-def output_entries(netlist: Netlist, slices: CoreSlices, chip: Chip) -> Ints:
-    """(cores,) output-axon entries: one per neuron and target core, one more where that core is on another chip."""
-    entries = neuron_entries(netlist, slices, chip)
-    return np.bincount(slices.core_of(), entries, len(slices.neurons)).astype(np.int64)
-
-
 def neuron_entries(netlist: Netlist, slices: CoreSlices, chip: Chip) -> Ints:
-    """(neurons,) output-axon entries of each neuron."""
+    """(neurons,) output-axon entries of each: one per target core, one more where that core is on another chip.
+
+    Cores are taken to stand in order, chip after chip; `Traffic.output_entries` counts where they really stand.
+    """
     reach = Reach.of(netlist, slices, chip.cores_per_chip)
     entries: Ints = (reach.cores + reach.remote)[: netlist.neurons]
     return entries

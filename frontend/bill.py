@@ -34,6 +34,7 @@ class Bill:
 
     Attributes:
         costs, density: of now.
+        priced: whether costs were given, so that worth decides.
         total: costs of all weights.
         budget: what the connections may cost at the end.
         prices: costs in units of their mean, of the type of the weights.
@@ -44,6 +45,7 @@ class Bill:
     def __init__(self, weights: Sequence[Tensor], costs: Sequence[Tensor] | None, density: float) -> None:
         self.weights = list(weights)
         self.density = density
+        self.priced = costs is not None
         self.costs: list[Tensor] = []
         self.charge(
             [torch.ones(1, dtype=torch.int32, device=w.device) for w in self.weights] if costs is None else costs

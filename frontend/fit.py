@@ -84,14 +84,18 @@ class Fit:
         """The first density, from synapses alone."""
         bill.aim(self.cores * self.chip.synapse_words * 64 / GUESS_BITS / bill.total)
 
-    def update(self, network: Network, rule: Rule) -> None:
+    def update(self, network: Network, synapses: int, rule: Rule) -> None:
         """Compiles the network of now; new prices and a new density for the rule where that can be done.
+
+        Args:
+            network: with firing rates and calibration, as it would be written.
+            synapses: its unrolled synapses.
+            rule: whose bill is kept.
 
         Raises:
             UnsupportedError: the chip can never carry this network.
         """
         self.latest, self.problem = None, ""
-        synapses = sum(surviving_synapses(network))
         if synapses > MOST_SYNAPSES:
             self.problem = f"has {synapses} synapses"
             return
@@ -122,10 +126,3 @@ class Fit:
     def fits(self) -> bool:
         """Whether the network of the last update takes no more cores than it may."""
         return self.latest is not None and self.latest.cores <= self.cores
-
-
-def surviving_synapses(network: Network) -> list[int]:
-    """Unrolled synapses of each layer's surviving weights."""
-    layers = [node for node in network.nodes if isinstance(node, (Linear, Conv2d))]
-    costs = weight_costs(network)
-    return [int(c[torch.from_numpy(node.weight != 0)].sum()) for node, c in zip(layers, costs, strict=True)]

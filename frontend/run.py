@@ -147,7 +147,7 @@ class Run:
             network = compile_network(self.model.to_network(), chips.load(TARGET)).network
         except SnnCompileError:
             return 0.0
-        return float((run_engine(network, samples.cpu().numpy()).predictions == labels.cpu().numpy()).mean())
+        return run_engine(network, samples.cpu().numpy()).accuracy(labels.cpu().numpy())
 
     def epoch(self) -> Epoch:
         """One pass over the training part; the validation part is looked at, the test part is not."""
@@ -157,7 +157,7 @@ class Run:
         valid = self.accuracy(*self.validation)
         on_target = self.rule.settled
         if self.fit is not None:
-            self.fit.update(self.network(), self.rule)
+            self.fit.update(self.network(), self.alive_synapses(), self.rule)
             on_target = self.fit.fits
         if on_target:
             self._keep_best((valid, -loss))
@@ -184,9 +184,13 @@ class Run:
 
     def shares(self) -> tuple[float, float]:
         """Weights other than 0 / weights, and the unrolled synapses that they become / those of all weights."""
-        masks = [weight.detach() != 0 for weight in self.model.pruned_weights()]
-        alive = sum(int((mask * c).sum()) for mask, c in zip(masks, self.synapses, strict=True))
-        return connectivity(masks), alive / sum(int(c.sum()) for c in self.synapses)
+        weights = [weight.detach() for weight in self.model.pruned_weights()]
+        return connectivity(weights), self.alive_synapses() / sum(int(c.sum()) for c in self.synapses)
+
+    def alive_synapses(self) -> int:
+        """Unrolled synapses that the weights other than 0 become."""
+        weights = self.model.pruned_weights()
+        return sum(int(((w.detach() != 0) * c).sum()) for w, c in zip(weights, self.synapses, strict=True))
 
     def _step(self, index: Tensor) -> Tensor:
         """One step of all optimisers on the samples of `index`; returns the mean loss over them."""

@@ -57,14 +57,13 @@ def counted_events(program: Program, network: FixedNetwork, result: RunResult) -
 
 def summary(result: RunResult, labels: NDArray[Any] | None, energy: Energy) -> dict[str, Any]:
     """What `snn-run --json` writes."""
-    predictions = result.predictions
     return {
         "backend": result.backend,
         "samples": len(result.counts),
-        "accuracy": None if labels is None else float((predictions == labels).mean()),
+        "accuracy": None if labels is None else result.accuracy(labels),
         "steps_per_sample": result.activity.steps,
         "output_spikes_sha256": result.output_spikes_sha256,
-        "predictions": predictions.tolist(),
+        "predictions": result.predictions.tolist(),
         "synops": result.activity.synops,
         "spikes": int(sum(int(counts.sum()) for counts in result.activity.spikes.values())),
         "seconds": result.seconds,

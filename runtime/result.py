@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,10 @@ class RunResult:
         """(samples,) the class whose output neurons spike most; the first of equals."""
         best: NDArray[np.int64] = self.counts.reshape(len(self.counts), -1, self.votes).sum(axis=2).argmax(axis=1)
         return best
+
+    def accuracy(self, labels: NDArray[Any]) -> float:
+        """Share of the samples whose prediction is their label; `labels`: (samples,)."""
+        return float((self.predictions == labels).mean())
 
     @property
     def output_spikes_sha256(self) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 from snn_compile.compiler.fixed import FixedInput, FixedNetwork, FixedPopulation, FixedProjection
 from snn_compile.compiler.overflow import check_overflow
+from snn_compile.compiler.slices import neuron_entries
 from snn_compile.compiler.synapses import Synapses
 from snn_compile.errors import LimitError
 from snn_compile.hw_targets import chip as chips
@@ -94,6 +95,11 @@ def networks(**flags):
 def any_network():
     """Strategy of (network, samples) of every flavour."""
     return st.sampled_from(sorted(FLAVOURS)).flatmap(lambda name: networks(**FLAVOURS[name]))
+
+
+def output_entries(netlist, slices, chip):
+    """(cores,) output-axon entries of cores that stand in order."""
+    return np.bincount(slices.core_of(), neuron_entries(netlist, slices, chip), len(slices.neurons)).astype(np.int64)
 
 
 def small_chip(**limits):

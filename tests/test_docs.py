@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from snn_compile import cli
+from snn_compile import cli, cli_train
 from snn_compile.compiler.nodes import LIF, Input
 from snn_compile.frontend.networks import NAMED, build
 from snn_compile.hw_targets import chip as chips
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md")) + [ROOT / "README.md", ROOT / "examples" / "README.md"]
 COMMANDS = {
-    "snn-train": cli._train,
+    "snn-train": cli_train._train,
     "snn-compile": cli._compile,
     "snn-run": cli._run,
     "snn-report": cli._report,

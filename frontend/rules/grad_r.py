@@ -108,7 +108,7 @@ class GradR(Rule):
     def _control(self, done: int) -> None:
         """Chooses delta for what is allowed after `done` steps."""
         share = wanted(self.bill.density, done, self.settings.steps)
-        if self.settings.costs is not None:
+        if self.bill.priced:
             if share > self.bill.density and not all(map(_is_awake, self.second)):
                 return
             self.bill.weigh(self.second)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import any_network, random_synapses, small_chip
+from networks import any_network, output_entries, random_synapses, small_chip
 from snn_compile.compiler import multilevel
 from snn_compile.compiler.decode import decode
 from snn_compile.compiler.encode import encode
@@ -21,7 +21,7 @@ from snn_compile.compiler.order import ordered
 from snn_compile.compiler.partition import index_order, partition
 from snn_compile.compiler.pipeline import compile_network
 from snn_compile.compiler.place import place
-from snn_compile.compiler.slices import CoreSlices, Reach, Traffic, neuron_entries, output_entries
+from snn_compile.compiler.slices import CoreSlices, Crossing, Reach, neuron_entries
 from snn_compile.compiler.synapses import Synapses
 from snn_compile.errors import LimitError, UnsupportedError
 from snn_compile.frontend.readers import read_model
@@ -63,16 +63,16 @@ def test_every_limit_holds_and_index_order_is_never_better(limits, drawn, seed):
     for neurons in slices.neurons:
         assert excess(network, neurons, chip) is None
     assert output_entries(network.netlist, slices, chip).max() <= chip.limits.out_axons_per_core[0]
-    ours, theirs = (Traffic.of(network.netlist, s, rates) for s in (slices, baseline))
+    ours, theirs = (Crossing.of(network.netlist, s, rates) for s in (slices, baseline))
     assert (ours.cores, ours.packets) <= (theirs.cores, theirs.packets)
-    assert (slices.traffic, slices.baseline) == (ours, theirs)
+    assert (slices.crossing, slices.baseline) == (ours, theirs)
 
 
 def test_neurons_that_share_inputs_come_together():
     network, chip = communities(), small_chip(neurons_per_core=20)
     slices = partition(network, chip)
     assert slices.method == "fast" and slices.baseline.axons > 400
-    assert slices.traffic == Traffic(6, 0, 0.0)
+    assert slices.crossing == Crossing(6, 0, 0.0)
 
 
 def test_rates_decide_which_axons_stay_in_one_core():
@@ -146,7 +146,7 @@ def test_best_is_no_worse_than_fast_and_the_same_again():
         assert one.words.tobytes() == two.words.tobytes() and one.neurons.tobytes() == two.neurons.tobytes()
     network = compiled[0].network
     fast, best = (partition(network, small_chip(neurons_per_core=16), effort=effort) for effort in ("fast", "best"))
-    assert (best.traffic.cores, best.traffic.packets) <= (fast.traffic.cores, fast.traffic.packets)
+    assert (best.crossing.cores, best.crossing.packets) <= (fast.crossing.cores, fast.crossing.packets)
 
 
 @given(any_network())

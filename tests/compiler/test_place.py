@@ -9,13 +9,13 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import any_network, random_network, small_chip
+from networks import any_network, output_entries, random_network, small_chip
 from snn_compile.compiler.anneal import anneal
 from snn_compile.compiler.decode import decode
 from snn_compile.compiler.encode import encode
 from snn_compile.compiler.partition import partition
 from snn_compile.compiler.place import Placement, place
-from snn_compile.compiler.slices import CoreSlices, output_entries
+from snn_compile.compiler.slices import CoreSlices
 from snn_compile.compiler.swaps import Graph, Sites, swap
 from snn_compile.compiler.traffic import Traffic
 from snn_compile.errors import LimitError

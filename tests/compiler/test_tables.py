@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import any_network, random_network, small_chip
+from networks import any_network, output_entries, random_network, small_chip
 from snn_compile.compiler.decode import decode
 from snn_compile.compiler.encode import encode
 from snn_compile.compiler.fill import AXONS, WORDS, empty_core, fill_in_order
@@ -16,7 +16,7 @@ from snn_compile.compiler.fixed import FixedInput, FixedNetwork, FixedPopulation
 from snn_compile.compiler.limits import excess
 from snn_compile.compiler.partition import index_order, partition
 from snn_compile.compiler.place import place
-from snn_compile.compiler.slices import CoreSlices, output_entries
+from snn_compile.compiler.slices import CoreSlices
 from snn_compile.compiler.synapses import Synapses
 from snn_compile.errors import LimitError, ProgramFileError, UnsupportedError
 from snn_compile.hw_targets import chip as chips

@@ -61,7 +61,7 @@ def test_a_budget_follows_from_the_cores():
     fit.guess(rule.bill)
     assert rule.bill.density == pytest.approx(2 * 200 * 64 / 20 / 2220)
     guess = rule.bill.density
-    fit.update(model.to_network(), rule)
+    fit.update(model.to_network(), 2220, rule)
     assert fit.problem == ""
     bill = cost(model.to_network(), chip)
     assert (fit.latest.cores, fit.fits) == (bill.cores, bill.cores <= 2)
@@ -76,7 +76,7 @@ def test_what_cannot_be_compiled_leaves_the_bill():
         model.pruned_weights()[0].zero_()
     rule = RULES["grad-r"](model.pruned_weights(), Settings(density=0.5))
     fit = Fit(chips.load("loihi2"), cores=1)
-    fit.update(model.to_network(), rule)
+    fit.update(model.to_network(), 300, rule)
     assert (fit.latest, fit.fits, rule.bill.density) == (None, False, 0.5)
 
 
