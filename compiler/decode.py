@@ -14,6 +14,7 @@ from .netlist import Ints
 from .overflow import check_overflow
 from .program import CoreTables, Program
 from .synapses import Synapses
+from .threads import each
 
 WAY_OUT = "compile the model again"
 
@@ -25,7 +26,7 @@ def decode(program: Program) -> FixedNetwork:
         ProgramFileError: tables that contradict each other.
     """
     layout = _Layout(program)
-    columns = [_read_core(program, layout, core) for core in range(len(program.cores))]
+    columns = list(each(lambda core: _read_core(program, layout, core), range(len(program.cores))))
     source, target, weight, delay, exponent = (np.concatenate(column) for column in zip(*columns, strict=True))
     populations = _populations(program, layout)
     projections = []

@@ -17,6 +17,7 @@ from .netlist import Ints, Netlist
 from .place import Placement
 from .program import CoreTables, HostTables, InputTables, PopulationHeader, Program
 from .scale import WEIGHT_MAX, WEIGHT_MIN
+from .threads import each
 
 Progress = Callable[[int, int], None]
 
@@ -38,13 +39,10 @@ def encode(
     slices = placement.slices.neurons
     bodies: list[tuple[Any, ...]] = []
     routes = []
-    for core, neurons in enumerate(slices):
-        sources, lists, parts = netlist.lists_of(neurons)
-        packing = pack(parts, len(neurons), chip.limits.formats_per_core[0])
-        words, starts = write(parts, packing)
-        formats = np.array([shape.row() for shape in packing.formats], np.int16).reshape(-1, 6)
-        bodies.append((formats, words, starts[lists], packing.words[lists].astype(np.uint16)))
+    for sources, *body in each(lambda neurons: _tables(netlist, neurons, chip), slices):
+        core = len(bodies)
         routes.append(np.stack([sources, np.full(len(sources), core), np.arange(len(sources))]))
+        bodies.append(tuple(body))
         if progress is not None:
             progress(core + 1, len(slices))
     routing = _Routing(np.concatenate(routes, axis=1), int(netlist.base[-1]))
@@ -75,6 +73,15 @@ def encode(
         dict(manifest or {}),
         network.votes,
     )
+
+
+def _tables(netlist: Netlist, neurons: Ints, chip: Chip) -> tuple[Any, ...]:
+    """(sources, formats, words, axon_start, axon_words) of a core with these neurons; see `CoreTables`."""
+    sources, lists, parts = netlist.lists_of(neurons)
+    packing = pack(parts, len(neurons), chip.limits.formats_per_core[0])
+    words, starts = write(parts, packing)
+    formats = np.array([shape.row() for shape in packing.formats], np.int16).reshape(-1, 6)
+    return sources, formats, words, starts[lists], packing.words[lists].astype(np.uint16)
 
 
 def _check_values(network: FixedNetwork, chip: Chip) -> None:

@@ -102,7 +102,7 @@ def empty_core(network: FixedNetwork, chip: Chip) -> Core:
     )
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def clear(core: Any) -> None:  # pragma: no cover – compiled
     """Takes all neurons off the core."""
     _clear_lists(core)
@@ -111,7 +111,7 @@ def clear(core: Any) -> None:  # pragma: no cover – compiled
     core.now[INDEX] = INDEX_BITS_MIN
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _clear_lists(core: Any) -> None:  # pragma: no cover – compiled
     for part in range(core.now[PARTS]):
         core.part_at[core.keys[part]] = -1
@@ -120,12 +120,12 @@ def _clear_lists(core: Any) -> None:  # pragma: no cover – compiled
     core.now[PARTS] = core.now[AXONS] = core.now[WORDS] = 0
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _words(bits: int) -> int:  # pragma: no cover – compiled
     return (bits + COUNT_BITS + 63) // 64 if bits else 0
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _extend(part: Any, compartment: int, index: int, delay: int) -> None:  # pragma: no cover – compiled
     """One more synapse at the end of a part: new sizes in every format."""
     base = WEIGHT_BITS + delay
@@ -156,7 +156,7 @@ def _extend(part: Any, compartment: int, index: int, delay: int) -> None:  # pra
     part[BITS] = min(best, (HEADER_BITS + index) * part[ENTRIES + 4] + part[SLOTS] * base)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _trial(core: Any, neuron: int, trial: Any) -> Any:  # pragma: no cover – compiled
     """(words, axons, longest list) that the core would have with this neuron after the others."""
     words, axons, longest = core.now[WORDS], core.now[AXONS], 0
@@ -179,7 +179,7 @@ def _trial(core: Any, neuron: int, trial: Any) -> Any:  # pragma: no cover – c
     return words, axons, longest
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _put(core: Any, neuron: int, compartment: int) -> None:  # pragma: no cover – compiled
     """The synapses of a neuron into the lists."""
     now = core.now
@@ -204,7 +204,7 @@ def _put(core: Any, neuron: int, compartment: int) -> None:  # pragma: no cover 
         now[WORDS] += _words(core.axon_bits[axon])
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _recount(core: Any, index: int, delay: int) -> None:  # pragma: no cover – compiled
     """All lists again, with other index or delay bits."""
     _clear_lists(core)
@@ -213,7 +213,7 @@ def _recount(core: Any, index: int, delay: int) -> None:  # pragma: no cover –
         _put(core, core.members[compartment], compartment)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _index_bits(compartments: int) -> int:  # pragma: no cover – compiled
     bits = INDEX_BITS_MIN
     while compartments > 1 << bits:
@@ -221,13 +221,13 @@ def _index_bits(compartments: int) -> int:  # pragma: no cover – compiled
     return bits
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _new_profiles(core: Any, neuron: int) -> Any:  # pragma: no cover – compiled
     first = core.used[0, core.profiles[neuron, 0]] == 0
     return int(first), int(core.used[1, core.profiles[neuron, 1]] == 0)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def try_add(core: Any, neuron: int, trial: Any) -> int:  # pragma: no cover – compiled
     """Puts a neuron behind the others if every limit allows it: ADDED, REFUSED, or FULL where no other will fit."""
     now, limits = core.now, core.limits
@@ -260,7 +260,7 @@ def try_add(core: Any, neuron: int, trial: Any) -> int:  # pragma: no cover – 
     return ADDED
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def fill_in_order(core: Any, order: Any, start: int) -> int:  # pragma: no cover – compiled
     """An empty core filled with order[start], order[start + 1], … as long as they fit: how many did."""
     clear(core)

@@ -80,7 +80,7 @@ def fan_out(netlist: Netlist) -> tuple[Ints, Any]:
     return start, targets
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _transpose(indptr: Any, source: Any, free: Any, targets: Any) -> None:  # pragma: no cover – compiled
     for neuron in range(len(indptr) - 1):
         for j in range(indptr[neuron], indptr[neuron + 1]):
@@ -88,7 +88,7 @@ def _transpose(indptr: Any, source: Any, free: Any, targets: Any) -> None:  # pr
             free[source[j]] += 1
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _take_out(f: Any, neuron: int) -> None:  # pragma: no cover – compiled
     after, before = f.after[neuron], f.before[neuron]
     if after >= 0:
@@ -100,7 +100,7 @@ def _take_out(f: Any, neuron: int) -> None:  # pragma: no cover – compiled
     f.bucket[neuron] = -1
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _put_in(f: Any, neuron: int, bucket: int) -> None:  # pragma: no cover – compiled
     f.bucket[neuron] = bucket
     f.before[neuron] = -1
@@ -110,7 +110,7 @@ def _put_in(f: Any, neuron: int, bucket: int) -> None:  # pragma: no cover – c
     f.head[bucket] = neuron
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _raise_score(f: Any, neuron: int, weight: float, count: int) -> Any:  # pragma: no cover – compiled
     """(neurons reached, bucket): a waiting neuron whose axon came to the core."""
     if f.placed[neuron] or f.bucket[neuron] == -2:
@@ -127,7 +127,7 @@ def _raise_score(f: Any, neuron: int, weight: float, count: int) -> Any:  # prag
     return count, bucket
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def grow(core: Any, f: Any, number: int, first: int, seeds: Any) -> int:  # pragma: no cover – compiled
     """One core, `seeds` before all others; `core.members` are its neurons. Returns the first that has no core yet.
 

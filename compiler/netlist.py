@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -83,9 +84,18 @@ class Netlist:
         return low, max(1, int(self.exponent.max(initial=-8)) - low + 1)
 
     @cached_property
+    def _scratch(self) -> threading.local:
+        return threading.local()
+
     def _count(self) -> NDArray[np.int32]:
-        """Zeros for each source and exponent, and zeros again after each use: a core shall not pay for all sources."""
-        return np.zeros(int(self.base[-1]) * self.exponents[1], np.int32)
+        """Zeros for each source and exponent, and zeros again after each use: a core shall not pay for all sources.
+
+        Each thread has its own.
+        """
+        if not hasattr(self._scratch, "count"):
+            self._scratch.count = np.zeros(int(self.base[-1]) * self.exponents[1], np.int32)
+        count: NDArray[np.int32] = self._scratch.count
+        return count
 
     def lists_of(self, neurons: Ints) -> tuple[Ints, Ints, Parts]:
         """(sources, lists, parts): the input axons of a core with these neurons, the list of each, the lists' synapses.
@@ -94,7 +104,7 @@ class Netlist:
         """
         low, exponents = self.exponents
         arrays = (self.indptr, self.source, self.weight, self.delay, self.exponent)
-        key, first, *synapses = _by_source(neurons, *arrays, low, exponents, self._count)
+        key, first, *synapses = _by_source(neurons, *arrays, low, exponents, self._count())
         axon = key // exponents
         new = np.flatnonzero(np.diff(axon, prepend=-1))
         sources, begin = axon[new], first[np.append(new, len(key))]
@@ -110,7 +120,7 @@ class Netlist:
         return sources, lists, Parts.cut(np.repeat(np.arange(len(kept)), length), compartment, weight, delay, exponent)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _by_target(
     indptr: Any,
     targets: Any,
@@ -136,7 +146,7 @@ def _by_target(
             to_exponent[at] = exponent
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _by_source(
     neurons: Any, indptr: Any, source: Any, weight: Any, delay: Any, exponent: Any, low: int, exponents: int, count: Any
 ) -> Any:  # pragma: no cover – compiled
@@ -181,7 +191,7 @@ def _by_source(
     return key_of, first, columns[0], columns[1], columns[2], columns[3]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _shared(begin: Any, compartment: Any, weight: Any, delay: Any, exponent: Any) -> Any:  # pragma: no cover – compiled
     """(lists, kept): for each axon the number of its list, and for each list the first axon that has it."""
     axons = len(begin) - 1

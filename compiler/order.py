@@ -39,7 +39,7 @@ def line(network: FixedNetwork, neurons: Ints) -> Ints:
     return order
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _line(start: Any, lists: Any, count_lists: int, rounds: int) -> Any:  # pragma: no cover – compiled
     """(neurons,) places after some rounds of reciprocal averaging, from index order on."""
     count = len(start) - 1

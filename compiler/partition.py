@@ -7,6 +7,7 @@ partitioner (see `multilevel`) as well; what is best of all is kept.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -18,14 +19,19 @@ from .fixed import FixedNetwork
 from .grow import grow_all, grow_from
 from .limits import synapse_words
 from .multilevel import blocks
+from .netlist import Ints
 from .nodes import FloatArray
 from .order import ordered
+from .regions import fill_regions, has_maps
 from .settle import Progress, fill_all, settle
 from .slices import CoreSlices, Crossing, Reach
+from .threads import each, pool
 
 Effort = Literal["fast", "best"]
 LOOKS = 24
 """Times that growing may look at each synapse, in the mean."""
+GROW_BESIDE_MAPS = 2_000_000
+"""Synapses up to which cores are grown as well where populations stand on maps."""
 
 
 def partition(
@@ -50,18 +56,23 @@ def partition(
     """
     if rates is None:
         rates = np.ones(int(network.netlist.base[-1]))
-    baseline = index_order(network, chip, progress)
-    found = [baseline]
-    if len(baseline.neurons) > 1:
-        weight = axon_weights(network, baseline, rates)
-        found.append(_fast(network, chip, weight, progress))
-        if effort == "best":
-            found.append(_best(network, chip, weight, min(found, key=lambda slices: len(slices.neurons))))
+    with pool() as threads:
+        regions = threads.submit(_regions, network, chip) if has_maps(network) else None
+        baseline = index_order(network, chip, progress)
+        found = [baseline]
+        if len(baseline.neurons) > 1:
+            weight = axon_weights(network, baseline, rates)
+            if regions is not None:
+                found.append(regions.result())
+            if regions is None or len(network.netlist.source) <= GROW_BESIDE_MAPS:
+                found.append(_grown(network, chip, weight, progress))
+            if effort == "best":
+                found.append(_best(network, chip, weight, min(found, key=lambda slices: len(slices.neurons))))
     crossing = [Crossing.of(network.netlist, slices, rates) for slices in found]
     best = min(range(len(found)), key=lambda i: (len(found[i].neurons), crossing[i].packets, crossing[i].axons))
     neurons = found[best].neurons
     if best == 0:
-        neurons = tuple(ordered(network, own, chip) for own in neurons)
+        neurons = _ordered(network, neurons, chip)
     return replace(found[best], neurons=neurons, crossing=crossing[best], baseline=crossing[0])
 
 
@@ -71,7 +82,17 @@ def index_order(network: FixedNetwork, chip: Chip, progress: Progress | None = N
     return CoreSlices(tuple(settle(network, core, chip, lambda: fill_all(network, core, order, chip, progress))))
 
 
-def _fast(network: FixedNetwork, chip: Chip, weight: FloatArray, progress: Progress | None) -> CoreSlices:
+def _regions(network: FixedNetwork, chip: Chip) -> CoreSlices:
+    core = empty_core(network, chip)
+    slices = settle(network, core, chip, lambda: fill_regions(network, core, chip))
+    return CoreSlices(_ordered(network, slices, chip), "fast")
+
+
+def _ordered(network: FixedNetwork, slices: Iterable[Ints], chip: Chip) -> tuple[Ints, ...]:
+    return tuple(each(lambda neurons: ordered(network, neurons, chip), slices))
+
+
+def _grown(network: FixedNetwork, chip: Chip, weight: FloatArray, progress: Progress | None) -> CoreSlices:
     core = empty_core(network, chip)
     slices = settle(network, core, chip, lambda: grow_all(network, core, weight, chip, progress))
     return CoreSlices(tuple(slices), "fast")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -32,14 +32,31 @@ def settle(network: FixedNetwork, core: Core, chip: Chip, fill: Callable[[], lis
 def fill_all(network: FixedNetwork, core: Core, order: Ints, chip: Chip, progress: Progress | None) -> list[Ints]:
     """Cores filled one after the other with neurons in this order."""
     slices: list[Ints] = []
-    start = saved = 0
-    while start < len(order):
-        size, saved = _fill_one(network, core, order, start, saved, chip)
+    start = 0
+    for size in fill_each(network, core, order, chip):
         slices.append(order[start : start + size])
         start += size
         if progress is not None:
             progress(start, len(order))
     return slices
+
+
+def fill_each(network: FixedNetwork, core: Core, order: Ints, chip: Chip) -> Iterator[int]:
+    """How many neurons each core takes, one core after the other; `core` is as it was filled last."""
+    start = saved = 0
+    while start < len(order):
+        size, saved = _fill_one(network, core, order, start, saved, chip)
+        yield size
+        start += size
+
+
+def fill_each_roughly(core: Core, order: Ints) -> Iterator[int]:
+    """The same without shared lists and without proof: what a first look needs."""
+    start = 0
+    while start < len(order):
+        size = max(1, fill_in_order(core, order, start))
+        yield size
+        start += size
 
 
 def _fill_one(network: FixedNetwork, core: Core, order: Ints, start: int, saved: int, chip: Chip) -> tuple[int, int]:

@@ -88,7 +88,9 @@ class Reach:
         home[: netlist.neurons] = slices.core_of()
         bounds = np.concatenate([[0], np.cumsum([len(n) for n in slices.neurons])]).astype(np.int64)
         everything = np.concatenate(slices.neurons).astype(np.int64)
-        cores, remote, own = _reach(netlist.indptr, netlist.source, everything, bounds, home, cores_per_chip)
+        chip = np.arange(len(slices.neurons)) // cores_per_chip
+        chip_of = np.where(home < 0, -1, chip[home])
+        cores, remote, own = _reach(netlist.indptr, netlist.source, everything, bounds, home, chip, chip_of)
         crossings = np.where(home < 0, np.maximum(cores - 1, 0), cores - own)
         return cls(cores, remote, crossings)
 
@@ -103,10 +105,24 @@ def neuron_entries(netlist: Netlist, slices: CoreSlices, chip: Chip) -> Ints:
     return entries
 
 
-@njit(cache=True)
+def entries_to(netlist: Netlist, cores: list[Ints], chips: Ints, neurons: Ints, own: Ints) -> Ints:
+    """(n,) output-axon entries of `neurons`, that stand nowhere yet but on the chips `own`, to these cores on `chips`."""
+    if not cores:
+        return np.zeros(len(neurons), np.int64)
+    home = np.full(int(netlist.base[-1]), -1, np.int64)
+    chip_of = home.copy()
+    chip_of[neurons] = own
+    bounds = np.concatenate([[0], np.cumsum([len(n) for n in cores])]).astype(np.int64)
+    reach = _reach(netlist.indptr, netlist.source, np.concatenate(cores), bounds, home, chips, chip_of)
+    entries: Ints = (reach[0] + reach[1])[neurons]
+    return entries
+
+
+@njit(cache=True, nogil=True)
 def _reach(
-    indptr: Any, source: Any, neurons: Any, bounds: Any, home: Any, cores_per_chip: int
+    indptr: Any, source: Any, neurons: Any, bounds: Any, home: Any, chip: Any, chip_of: Any
 ) -> Any:  # pragma: no cover – compiled
+    """(cores, remote, own) of each source; `chip`: of each core, `chip_of`: of each source, -1 of inputs."""
     seen = np.full(len(home), -1, np.int64)
     cores, remote, own = np.zeros((3, len(home)), np.int64)
     for core in range(len(bounds) - 1):
@@ -117,7 +133,6 @@ def _reach(
                     continue
                 seen[s] = core
                 cores[s] += 1
-                if home[s] >= 0:
-                    own[s] += home[s] == core
-                    remote[s] += home[s] // cores_per_chip != core // cores_per_chip
+                own[s] += home[s] == core
+                remote[s] += chip_of[s] >= 0 and chip_of[s] != chip[core]
     return cores, remote, own

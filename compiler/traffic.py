@@ -108,7 +108,7 @@ class Traffic:
         return Hops(found[0][0], found[1][0], found[0][1] + found[1][1])
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _receive(
     number: int,
     neurons: Any,

@@ -52,7 +52,7 @@ def write(parts: Parts, packing: Packing) -> tuple[NDArray[np.uint64], NDArray[n
     return words, starts[:-1].astype(np.uint32)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _put(words: Any, at: int, value: int, width: int) -> int:  # pragma: no cover – compiled
     word, bit = at >> 6, at & 63
     mask = (np.uint64(1) << np.uint64(width)) - np.uint64(1)
@@ -63,7 +63,7 @@ def _put(words: Any, at: int, value: int, width: int) -> int:  # pragma: no cove
     return at + width
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _get(words: Any, at: int, width: int) -> int:  # pragma: no cover – compiled
     if width == 0:
         return 0
@@ -75,7 +75,7 @@ def _get(words: Any, at: int, width: int) -> int:  # pragma: no cover – compil
     return np.int64(value)  # type: ignore[return-value]  # numba: not an unsigned number
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _write_lists(
     words: Any,
     list_bit: Any,
@@ -175,7 +175,7 @@ _READ_FAULTS = {
 }
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _read_lists(
     words: Any, starts: Any, lengths: Any, rows: Any, compartments: int, out: Any, fill: bool
 ) -> int:  # pragma: no cover – compiled

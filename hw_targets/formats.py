@@ -146,7 +146,7 @@ class Parts:
         return sizes
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _sizes(compartment: Any, start: Any, stop: Any, rows: Any) -> Any:  # pragma: no cover – compiled
     out = np.zeros((len(rows), len(start), 2), np.int64)
     for part in range(len(start)):
@@ -218,7 +218,7 @@ def pack(parts: Parts, compartments: int, formats_limit: int) -> Packing:
     return Packing(tuple(table), choice.reshape(-1), entries, slots, bits, words_of(bits))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _keep_formats(bits: Any, group: Any, groups: int, limit: int) -> Any:  # pragma: no cover – compiled
     """(groups, formats) those that stay; the one whose loss costs least goes first, each exponent keeps one.
 
