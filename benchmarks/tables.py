@@ -4,9 +4,10 @@
 
 Per network: bits per synapse of one format alone, of the best format per list in index order and of ours, beside the
 information-theoretic bound (log2 of the number of masks, and the weights' bits); cores used beside the bound of total
-words, neurons and axons; axons between cores (km1) and packets per step of index order, fast, best and plain
-mtkahypar; CPU seconds and peak memory of the whole compilation, each network in a process of its own. Trained networks
-are the digits and, with ``--models``, the MNIST checkpoints of `benchmarks/mnist.py`. The ratios come last.
+words, neurons and axons, each source counted once, and beside the total of axons that these slices have; axons between
+cores (km1) and packets per step of index order, fast, best and plain mtkahypar; spike-hops of the placement, in order
+and at random; seconds and peak memory of the whole compilation, each network in a process of its own. Trained networks
+are the digits and, with ``--models``, the checkpoints of a folder. The ratios come last.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from placement import spike_hops
 from snn_compile.compiler.balance import balance
 from snn_compile.compiler.fixed import FixedNetwork
 from snn_compile.compiler.fold import fold
@@ -33,8 +35,10 @@ from snn_compile.compiler.nodes import LIF, Conv2d, Flatten, Input, Linear, MaxP
 from snn_compile.compiler.partition import axon_weights, index_order, partition
 from snn_compile.compiler.pipeline import compile_network
 from snn_compile.compiler.rates import packet_rates
+from snn_compile.compiler.report import expected_events
 from snn_compile.compiler.sizes import cores_bound
-from snn_compile.compiler.slices import CoreSlices, Crossing
+from snn_compile.compiler.slices import CoreSlices, Crossing, Reach, neuron_entries
+from snn_compile.compiler.traffic import Traffic
 from snn_compile.frontend.readers import read_model
 from snn_compile.hw_targets import chip as chips
 from snn_compile.hw_targets.chip import Chip
@@ -94,12 +98,7 @@ def cifar(width: int = 256, size: int = 32, denser: float = 1.0) -> Network:
 
 
 def bits_bound(network: FixedNetwork) -> float:
-    """Bits per synapse that no code beats on average: log2 of the number of masks of each projection, and 8 per weight.
-
-    >>> from snn_compile.compiler.fixed import FixedInput
-    >>> math.log2(math.comb(100, 5)) / 5 + 8 > 13
-    True
-    """
+    """Bits per synapse that no code beats on average: log2 of the number of masks of each projection, and 8 per weight."""
     total = count = 0.0
     for q in network.projections:
         if not q.host:
@@ -130,32 +129,39 @@ def words_by_method(network: FixedNetwork, slices: CoreSlices) -> dict[str, int]
     return words
 
 
-def traffic(network: FixedNetwork, chip: Chip, rates: Any, best: bool) -> dict[str, Crossing]:
-    """Axons and packets between cores by method; plain mtkahypar knows no limit but the estimate of sizes."""
-    baseline = index_order(network, chip)
-    fast = partition(network, chip, rates=rates)
-    found = {
-        "index_order": Crossing.of(network.netlist, baseline, rates),
-        "fast": Crossing.of(network.netlist, fast, rates),
-    }
-    if best and len(baseline.neurons) > 1:
-        found["best"] = Crossing.of(network.netlist, partition(network, chip, effort="best", rates=rates), rates)
-        weight = axon_weights(network, baseline, rates)
-        plain = CoreSlices(tuple(blocks(network, fast, weight, len(network.netlist.source) // 4, chip, "DEFAULT")))
-        found["mtkahypar"] = Crossing.of(network.netlist, plain, rates)
+def partitions(network: FixedNetwork, chip: Chip, rates: Any, best: bool) -> dict[str, CoreSlices]:
+    """Slices by method; plain mtkahypar knows no limit but the estimate of sizes."""
+    found = {"index_order": index_order(network, chip), "fast": partition(network, chip, rates=rates)}
+    if best and len(found["index_order"].neurons) > 1:
+        found["best"] = partition(network, chip, effort="best", rates=rates)
+        weight = axon_weights(network, found["index_order"], rates)
+        plain = blocks(network, found["fast"], weight, len(network.netlist.source) // 4, chip, "DEFAULT")
+        found["mtkahypar"] = CoreSlices(tuple(plain))
     return found
 
 
+def cores_by_axons(network: FixedNetwork, slices: CoreSlices, chip: Chip) -> int:
+    """Cores that the input axons of all slices fill, or their output axons."""
+    reach = Reach.of(network.netlist, slices, chip.cores_per_chip)
+    sent = neuron_entries(network.netlist, slices, chip).sum()
+    limits = chip.limits
+    return math.ceil(max(reach.cores.sum() / limits.in_axons_per_core[0], sent / limits.out_axons_per_core[0]))
+
+
 def measure(name: str, trained: Network, chip: Chip, best: bool) -> Row:
-    """All figures of one network; seconds are CPU seconds of `compile_network` alone."""
-    begin = time.process_time()
+    """All figures of one network; seconds and peak are those of `compile_network` alone."""
+    begin, cpu = time.perf_counter(), time.process_time()
     compiled = compile_network(trained, chip)
-    seconds = time.process_time() - begin
+    seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     report, network = compiled.report, compiled.network
-    rates = packet_rates(balance(lower(fold(trained)), chip), network)
-    found = traffic(network, chip, rates, best)
-    words = words_by_method(network, index_order(network, chip))
+    sparse = balance(lower(fold(trained)), chip)
+    rates = packet_rates(sparse, network)
+    slices = partitions(network, chip, rates, best)
+    found = {method: Crossing.of(network.netlist, own, rates) for method, own in slices.items()}
+    words = words_by_method(network, slices["index_order"])
+    traffic = Traffic.of(network.netlist, slices["fast"], expected_events(sparse, network).spikes)
+    bound = cores_bound(network, report.synapse_bits // 64, chip)
     synapses = report.synapses
     return {
         "network": name,
@@ -164,12 +170,14 @@ def measure(name: str, trained: Network, chip: Chip, best: bool) -> Row:
         "bits_per_synapse": {**{k: 64 * v / synapses for k, v in words.items()}, "ours": report.bits_per_synapse},
         "bits_bound": bits_bound(network),
         "cores_used": report.cores_used,
-        "cores_bound": cores_bound(network, report.synapse_bits // 64, chip),
+        "cores_bound": bound,
+        "cores_bound_with_axons": max(bound, cores_by_axons(network, slices["fast"], chip)),
         "km1": {k: v.axons for k, v in found.items()},
         "packets": {k: v.packets for k, v in found.items()},
         "cores": {k: v.cores for k, v in found.items()},
-        "spike_hops": {},
+        "spike_hops": spike_hops(slices["fast"], traffic, chip),
         "seconds": seconds,
+        "cpu_seconds": cpu,
         "peak_mb": peak,
     }
 
@@ -188,7 +196,7 @@ def trained_networks(models: Path | None) -> dict[str, tuple[Any, ...]]:
         "digits": (read_model, (EXAMPLE,), LOIHI2),
         "digits, cores of 16 neurons": (read_model, (EXAMPLE,), small(neurons_per_core=16)),
     }
-    for path in sorted(models.glob("*grad-r-*-0.pt")) if models else []:
+    for path in sorted(models.glob("*.pt")) if models else []:
         found[path.stem] = (read_model, (path,), LOIHI2)
         found[f"{path.stem}, cores of 16 KB"] = (read_model, (path,), small(synapse_words_per_core=2048))
     return found
@@ -216,22 +224,27 @@ def show(row: Row) -> None:
     for key in ("km1", "packets", "cores", "spike_hops"):
         if row[key]:
             print(f"  {key:17} " + ", ".join(f"{k} {v:.6g}" for k, v in row[key].items()))
-    print(f"  compiled          {row['seconds']:.1f} s of CPU, peak {row['peak_mb']:.0f} MB")
+    print(
+        f"  compiled          {row['seconds']:.1f} s, {row['cpu_seconds']:.1f} s of CPU, peak {row['peak_mb']:.0f} MB"
+    )
 
 
 def ratios(rows: list[Row]) -> None:
-    print(f"\n{'':34} {'bits/bound':>10} {'cores/bound':>11} {'km1':>6} {'packets':>8} {'µs/synapse':>10}")
+    print(
+        f"\n{'':34} {'bits/bound':>10} {'cores/bound':>11} {'with axons':>10} {'km1':>6} {'packets':>8} {'hops':>6} {'µs/synapse':>10}"
+    )
     for row in rows:
-        shares = []
+        shares, hops = [], row["spike_hops"]
         for key in ("km1", "packets"):
             baseline = row[key]["index_order"]
             shares.append(row[key]["fast"] / baseline if baseline else 1.0)
         print(
             f"{row['network']:34} {row['bits_per_synapse']['ours'] / row['bits_bound']:10.2f} "
-            f"{row['cores_used'] / row['cores_bound']:11.2f} {shares[0]:6.2f} {shares[1]:8.2f} "
+            f"{row['cores_used'] / row['cores_bound']:11.2f} {row['cores_used'] / row['cores_bound_with_axons']:10.2f} "
+            f"{shares[0]:6.2f} {shares[1]:8.2f} {hops['ours'] / hops['order'] if hops['order'] else 1.0:6.2f} "
             f"{1e6 * row['seconds'] / row['synapses']:10.2f}"
         )
-    print("km1, packets: fast over index order")
+    print("km1, packets: fast over index order; hops: by traffic over in order; with axons: the bound of these axons")
 
 
 def main() -> None:
@@ -245,7 +258,7 @@ def main() -> None:
     rows = []
     for name, (make, given, chip) in networks(arguments.quick, arguments.models).items():
         with ProcessPoolExecutor(1, get_context("spawn")) as alone:
-            large = any(word in name for word in ("million", "cifar", "random" if arguments.quick else "cifar"))
+            large = any(word in name for word in ("million", "cifar"))
             rows.append(alone.submit(carry_out, name, make, given, chip, best and not large).result())
         show(rows[-1])
     ratios(rows)

@@ -24,7 +24,12 @@ SLACK = (0.005, 0.1)
 
 
 def blocks(
-    network: FixedNetwork, start: CoreSlices, weight: FloatArray, words: int, chip: Chip, preset: str = "DETERMINISTIC"
+    network: FixedNetwork,
+    start: CoreSlices,
+    weight: FloatArray,
+    words: int,
+    chip: Chip,
+    preset: str = "DETERMINISTIC_QUALITY",
 ) -> list[Ints]:
     """As many blocks as `start` has slices, with few axons between them; sizes are estimates.
 

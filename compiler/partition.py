@@ -14,6 +14,8 @@ from typing import Literal
 import numpy as np
 
 from ..hw_targets.chip import Chip
+from .dissolve import dissolve
+from .exchange import exchange
 from .fill import empty_core
 from .fixed import FixedNetwork
 from .grow import grow_all, grow_from
@@ -30,7 +32,7 @@ from .threads import each, pool
 Effort = Literal["fast", "best"]
 LOOKS = 24
 """Times that growing may look at each synapse, in the mean."""
-GROW_BESIDE_MAPS = 2_000_000
+GROW_BESIDE_MAPS = 300_000
 """Synapses up to which cores are grown as well where populations stand on maps."""
 
 
@@ -63,7 +65,7 @@ def partition(
         if len(baseline.neurons) > 1:
             weight = axon_weights(network, baseline, rates)
             if regions is not None:
-                found.append(regions.result())
+                found.append(CoreSlices(tuple(exchange(network, regions.result(), weight, chip)), "fast"))
             if regions is None or len(network.netlist.source) <= GROW_BESIDE_MAPS:
                 found.append(_grown(network, chip, weight, progress))
             if effort == "best":
@@ -82,10 +84,10 @@ def index_order(network: FixedNetwork, chip: Chip, progress: Progress | None = N
     return CoreSlices(tuple(settle(network, core, chip, lambda: fill_all(network, core, order, chip, progress))))
 
 
-def _regions(network: FixedNetwork, chip: Chip) -> CoreSlices:
+def _regions(network: FixedNetwork, chip: Chip) -> list[Ints]:
     core = empty_core(network, chip)
     slices = settle(network, core, chip, lambda: fill_regions(network, core, chip))
-    return CoreSlices(_ordered(network, slices, chip), "fast")
+    return list(_ordered(network, dissolve(network, core, slices, chip), chip))
 
 
 def _ordered(network: FixedNetwork, slices: Iterable[Ints], chip: Chip) -> tuple[Ints, ...]:
@@ -95,7 +97,7 @@ def _ordered(network: FixedNetwork, slices: Iterable[Ints], chip: Chip) -> tuple
 def _grown(network: FixedNetwork, chip: Chip, weight: FloatArray, progress: Progress | None) -> CoreSlices:
     core = empty_core(network, chip)
     slices = settle(network, core, chip, lambda: grow_all(network, core, weight, chip, progress))
-    return CoreSlices(tuple(slices), "fast")
+    return CoreSlices(tuple(exchange(network, dissolve(network, core, slices, chip), weight, chip)), "fast")
 
 
 def _best(network: FixedNetwork, chip: Chip, weight: FloatArray, start: CoreSlices) -> CoreSlices:
@@ -103,7 +105,7 @@ def _best(network: FixedNetwork, chip: Chip, weight: FloatArray, start: CoreSlic
     words = sum(synapse_words(network, neurons, chip) for neurons in start.neurons)
     found = blocks(network, start, weight, words, chip)
     slices = settle(network, core, chip, lambda: grow_from(network, core, weight, chip, list(found)))
-    return CoreSlices(tuple(slices), "best")
+    return CoreSlices(tuple(exchange(network, dissolve(network, core, slices, chip), weight, chip)), "best")
 
 
 def axon_weights(network: FixedNetwork, baseline: CoreSlices, rates: FloatArray) -> FloatArray:
