@@ -98,7 +98,7 @@ def cifar(width: int = 256, size: int = 32, denser: float = 1.0) -> Network:
 
 
 def bits_bound(network: FixedNetwork) -> float:
-    """Bits per synapse that no code beats on average: log2 of the number of masks of each projection, and 8 per weight."""
+    """Bits per synapse no code beats on average: log2 of the number of masks, and 8 per weight."""
     total = count = 0.0
     for q in network.projections:
         if not q.host:
@@ -230,9 +230,8 @@ def show(row: Row) -> None:
 
 
 def ratios(rows: list[Row]) -> None:
-    print(
-        f"\n{'':34} {'bits/bound':>10} {'cores/bound':>11} {'with axons':>10} {'km1':>6} {'packets':>8} {'hops':>6} {'µs/synapse':>10}"
-    )
+    heads = ("bits/bound", "cores/bound", "with axons", "km1", "packets", "hops", "µs/synapse")
+    print(f"\n{'':34} " + " ".join(f"{head:>{max(6, len(head))}}" for head in heads))
     for row in rows:
         shares, hops = [], row["spike_hops"]
         for key in ("km1", "packets"):
@@ -241,7 +240,7 @@ def ratios(rows: list[Row]) -> None:
         print(
             f"{row['network']:34} {row['bits_per_synapse']['ours'] / row['bits_bound']:10.2f} "
             f"{row['cores_used'] / row['cores_bound']:11.2f} {row['cores_used'] / row['cores_bound_with_axons']:10.2f} "
-            f"{shares[0]:6.2f} {shares[1]:8.2f} {hops['ours'] / hops['order'] if hops['order'] else 1.0:6.2f} "
+            f"{shares[0]:6.2f} {shares[1]:7.2f} {hops['ours'] / hops['order'] if hops['order'] else 1.0:6.2f} "
             f"{1e6 * row['seconds'] / row['synapses']:10.2f}"
         )
     print("km1, packets: fast over index order; hops: by traffic over in order; with axons: the bound of these axons")

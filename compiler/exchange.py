@@ -72,6 +72,7 @@ class _Graph(NamedTuple):
     fan_start: Any
     fan: Any
     weight: Any
+    to_itself: Any
 
 
 def _graph(netlist: Netlist, weight: FloatArray) -> _Graph:
@@ -81,7 +82,10 @@ def _graph(netlist: Netlist, weight: FloatArray) -> _Graph:
     there = sp.csr_array((np.ones(len(row), np.bool_), (row, column)), (netlist.neurons, len(weight)))
     there.sum_duplicates()
     other = there.tocsc()
-    return _Graph(there.indptr, there.indices, other.indptr, other.indices, weight)
+    to_itself = np.zeros(netlist.neurons, np.bool_)
+    target = np.repeat(np.arange(netlist.neurons), np.diff(netlist.indptr))
+    to_itself[target[netlist.source == target]] = True
+    return _Graph(there.indptr, there.indices, other.indptr, other.indices, weight, to_itself)
 
 
 class _State(NamedTuple):
@@ -139,15 +143,15 @@ def _count(g: Any, state: Any) -> None:  # pragma: no cover – compiled
             state.reached[g.axons[j]] += new
             state.pins[g.axons[j], core] += 1
     for neuron in range(neurons):
-        _own_axon(state, neuron, 1)
+        _own_axon(g, state, neuron, 1)
         _gains(g, state, neuron)
 
 
 @njit(cache=True, nogil=True)
-def _own_axon(state: Any, neuron: int, sign: int) -> None:  # pragma: no cover – compiled
+def _own_axon(g: Any, state: Any, neuron: int, sign: int) -> None:  # pragma: no cover – compiled
     """What a neuron's axon counts for at home: entries to all cores with targets; none of its own without any there."""
     core = state.core_of[neuron]
-    alone = int(state.pins[neuron, core] == 1)
+    alone = int(state.pins[neuron, core] == 1 and not g.to_itself[neuron])
     state.counts[2, core] += sign * (state.reached[neuron] - alone)
     if state.reached[neuron] > 0:
         state.counts[1, core] -= sign * alone
@@ -294,12 +298,12 @@ def _move(g: Any, state: Any, neuron: int, x: int, y: int, words: Any) -> None: 
     size[y] += 1
     state.load[x] -= words[neuron]
     state.load[y] += words[neuron]
-    _own_axon(state, neuron, -1)
+    _own_axon(g, state, neuron, -1)
     core_of[neuron] = y
     for j in range(g.start[neuron], g.start[neuron + 1]):
         axon = g.axons[j]
         if axon < len(core_of) and axon != neuron:
-            _own_axon(state, axon, -1)
+            _own_axon(g, state, axon, -1)
         pins[axon, x] -= 1
         pins[axon, y] += 1
         gone, new = int(pins[axon, x] == 0), int(pins[axon, y] == 1)
@@ -307,7 +311,7 @@ def _move(g: Any, state: Any, neuron: int, x: int, y: int, words: Any) -> None: 
         held[y] += new
         reached[axon] += new - gone
         if axon < len(core_of) and axon != neuron:
-            _own_axon(state, axon, 1)
+            _own_axon(g, state, axon, 1)
         if pins[axon, x] > 1 and pins[axon, y] > 2:
             continue
         weight = g.weight[axon]
@@ -325,5 +329,5 @@ def _move(g: Any, state: Any, neuron: int, x: int, y: int, words: Any) -> None: 
             if new:
                 gain[other, y] += weight
             gain[other, home] = 0
-    _own_axon(state, neuron, 1)
+    _own_axon(g, state, neuron, 1)
     _gains(g, state, neuron)

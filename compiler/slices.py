@@ -106,7 +106,7 @@ def neuron_entries(netlist: Netlist, slices: CoreSlices, chip: Chip) -> Ints:
 
 
 def entries_to(netlist: Netlist, cores: list[Ints], chips: Ints, neurons: Ints, own: Ints) -> Ints:
-    """(n,) output-axon entries of `neurons`, that stand nowhere yet but on the chips `own`, to these cores on `chips`."""
+    """(n,) output-axon entries of `neurons`, which stand on chips `own` but on no core yet, to `cores` on `chips`."""
     if not cores:
         return np.zeros(len(neurons), np.int64)
     home = np.full(int(netlist.base[-1]), -1, np.int64)
