@@ -7,7 +7,7 @@ import numpy as np
 from ..hw_targets.chip import Chip
 from .fill import OUT_MAX, Core, fill_in_order
 from .fixed import FixedNetwork
-from .limits import measure
+from .limits import Excess, measure
 from .netlist import Ints
 from .nodes import FloatArray
 from .settle import proven
@@ -26,11 +26,18 @@ def dissolve(network: FixedNetwork, core: Core, slices: list[Ints], chip: Chip) 
     core.limits[OUT_MAX] = limit
     failures = 0
     kept = list(slices)
+    words: dict[int, int] = {}
+
+    def measured(neurons: Ints) -> tuple[Excess | None, int]:
+        return measure(network, neurons, chip)
+
     stays = np.zeros(len(kept), np.bool_)
     while failures < FAILURES and len(kept) > 1:
         entries = neuron_entries(network.netlist, CoreSlices(tuple(kept)), chip)
         core.out[:] = entries
-        share = _shares(network, kept, entries, chip)
+        new = [own for own in kept if id(own) not in words]
+        words |= {id(own): found[1] for own, found in zip(new, each(measured, new), strict=True)}
+        share = _shares(kept, entries, [words[id(own)] for own in kept], chip)
         fullest = share.max(axis=1)
         goes = int(np.argmin(np.where(stays, 2.0, fullest)))
         hosts = [i for i in np.argsort(fullest).tolist() if i != goes][:HOSTS]
@@ -48,9 +55,8 @@ def dissolve(network: FixedNetwork, core: Core, slices: list[Ints], chip: Chip) 
     return kept
 
 
-def _shares(network: FixedNetwork, slices: list[Ints], entries: Ints, chip: Chip) -> FloatArray:
+def _shares(slices: list[Ints], entries: Ints, words: list[int], chip: Chip) -> FloatArray:
     """(slices, 3) shares of the synapse words, of the neurons and of the output axons that are used."""
-    words = np.array([found[1] for found in each(lambda own: measure(network, own, chip), slices)])
     size = np.array([len(own) for own in slices])
     sent = np.array([entries[own].sum() for own in slices])
     whole = (chip.synapse_words, chip.neurons_per_core, chip.limits.out_axons_per_core[0])

@@ -16,7 +16,7 @@ import numpy as np
 from ..hw_targets.chip import Chip
 from .dissolve import dissolve
 from .exchange import exchange
-from .fill import empty_core
+from .fill import Core, empty_core
 from .fixed import FixedNetwork
 from .grow import grow_all, grow_from
 from .limits import synapse_words
@@ -67,9 +67,10 @@ def partition(
             if regions is not None:
                 found.append(CoreSlices(tuple(exchange(network, regions.result(), weight, chip)), "fast"))
             if regions is None or len(network.netlist.source) <= GROW_BESIDE_MAPS:
-                found.append(_grown(network, chip, weight, progress))
+                found.append(_grown(network, chip, weight, len(baseline.neurons), progress))
             if effort == "best":
-                found.append(_best(network, chip, weight, min(found, key=lambda slices: len(slices.neurons))))
+                found.append(_best(network, chip, weight, min((f for f in found if f.neurons), key=_cores)))
+            found = [slices for slices in found if slices.neurons]
     crossing = [Crossing.of(network.netlist, slices, rates) for slices in found]
     best = min(range(len(found)), key=lambda i: (len(found[i].neurons), crossing[i].packets, crossing[i].axons))
     neurons = found[best].neurons
@@ -81,7 +82,11 @@ def partition(
 def index_order(network: FixedNetwork, chip: Chip, progress: Progress | None = None) -> CoreSlices:
     """Cores filled one after the other, in the order of the populations; the baseline of every other way."""
     core, order = empty_core(network, chip), np.arange(network.netlist.neurons)
-    return CoreSlices(tuple(settle(network, core, chip, lambda: fill_all(network, core, order, chip, progress))))
+
+    def fill() -> list[Ints]:
+        return fill_all(network, core, order, chip, progress)
+
+    return CoreSlices(tuple(settle(network, core, chip, fill, refills=3)))
 
 
 def _regions(network: FixedNetwork, chip: Chip) -> list[Ints]:
@@ -94,18 +99,32 @@ def _ordered(network: FixedNetwork, slices: Iterable[Ints], chip: Chip) -> tuple
     return tuple(each(lambda neurons: ordered(network, neurons, chip), slices))
 
 
-def _grown(network: FixedNetwork, chip: Chip, weight: FloatArray, progress: Progress | None) -> CoreSlices:
+def _grown(
+    network: FixedNetwork, chip: Chip, weight: FloatArray, at_most: int, progress: Progress | None
+) -> CoreSlices:
     core = empty_core(network, chip)
-    slices = settle(network, core, chip, lambda: grow_all(network, core, weight, chip, progress))
-    return CoreSlices(tuple(exchange(network, dissolve(network, core, slices, chip), weight, chip)), "fast")
+    slices = settle(network, core, chip, lambda: grow_all(network, core, weight, chip, progress), at_most)
+    return _improved(network, core, chip, weight, slices, "fast")
 
 
 def _best(network: FixedNetwork, chip: Chip, weight: FloatArray, start: CoreSlices) -> CoreSlices:
     core = empty_core(network, chip)
     words = sum(synapse_words(network, neurons, chip) for neurons in start.neurons)
     found = blocks(network, start, weight, words, chip)
-    slices = settle(network, core, chip, lambda: grow_from(network, core, weight, chip, list(found)))
-    return CoreSlices(tuple(exchange(network, dissolve(network, core, slices, chip), weight, chip)), "best")
+    slices = settle(network, core, chip, lambda: grow_from(network, core, weight, chip, list(found)), _cores(start))
+    return _improved(network, core, chip, weight, slices, "best")
+
+
+def _improved(
+    network: FixedNetwork, core: Core, chip: Chip, weight: FloatArray, slices: list[Ints], method: str
+) -> CoreSlices:
+    if slices:
+        slices = exchange(network, dissolve(network, core, slices, chip), weight, chip)
+    return CoreSlices(tuple(slices), method)
+
+
+def _cores(slices: CoreSlices) -> int:
+    return len(slices.neurons)
 
 
 def axon_weights(network: FixedNetwork, baseline: CoreSlices, rates: FloatArray) -> FloatArray:

@@ -14,19 +14,38 @@ from .netlist import Ints
 from .slices import CoreSlices, neuron_entries
 
 Progress = Callable[[int, int], None]
+FEW = 0.1
+"""Share of the cores that may exceed their output axons for all to be filled again."""
 ROOM = 0.03
 """Share of the output axons that is left free, more with each round, as needs grow with every new core."""
 
 
-def settle(network: FixedNetwork, core: Core, chip: Chip, fill: Callable[[], list[Ints]]) -> list[Ints]:
+def settle(
+    network: FixedNetwork,
+    core: Core,
+    chip: Chip,
+    fill: Callable[[], list[Ints]],
+    at_most: int | None = None,
+    refills: int = 0,
+) -> list[Ints]:
     """The slices of `fill`, then those relieved that need more output axons than a core has.
 
-    How many output axons a neuron needs is known when all stand somewhere; at first one is reckoned for each.
+    How many output axons a neuron needs is known when all stand somewhere; at first one is reckoned for each, and
+    where few cores exceed their limit all is filled again, `refills` times, with what is known then. Empty where it
+    takes more than `at_most` cores.
     """
-    netlist = network.netlist
+    netlist, limit = network.netlist, chip.limits.out_axons_per_core[0]
     core.out[:] = np.bincount(netlist.source, minlength=int(netlist.base[-1]))[: netlist.neurons] > 0
-    core.limits[OUT_MAX] = chip.limits.out_axons_per_core[0]
-    return relieve(network, core, fill(), chip)
+    core.limits[OUT_MAX] = limit
+    slices = fill()
+    for _ in range(refills):
+        entries = neuron_entries(netlist, CoreSlices(tuple(slices)), chip)
+        over = sum(int(entries[own].sum()) > limit for own in slices)
+        if not over or over > FEW * len(slices):
+            break
+        np.maximum(core.out, entries, out=core.out)
+        slices = fill()
+    return relieve(network, core, slices, chip, at_most)
 
 
 def fill_all(network: FixedNetwork, core: Core, order: Ints, chip: Chip, progress: Progress | None) -> list[Ints]:
@@ -92,11 +111,13 @@ def proven(network: FixedNetwork, neurons: Ints, chip: Chip) -> tuple[int, int]:
     return fits, words
 
 
-def relieve(network: FixedNetwork, core: Core, slices: list[Ints], chip: Chip) -> list[Ints]:
+def relieve(
+    network: FixedNetwork, core: Core, slices: list[Ints], chip: Chip, at_most: int | None = None
+) -> list[Ints]:
     """Takes the last neurons off the slices with too many output-axon entries, and fills new cores with all of them."""
     limit = chip.limits.out_axons_per_core[0]
     attempt = 0
-    while True:
+    while at_most is None or len(slices) <= at_most:
         entries = neuron_entries(network.netlist, CoreSlices(tuple(slices)), chip)
         kept: list[Ints] = []
         off: list[Ints] = []
@@ -117,3 +138,4 @@ def relieve(network: FixedNetwork, core: Core, slices: list[Ints], chip: Chip) -
         core.limits[OUT_MAX] = int(limit * (1 - ROOM * min(attempt, 10)))
         slices = kept + fill_all(network, core, np.concatenate(off), chip, None)
         attempt += 1
+    return []

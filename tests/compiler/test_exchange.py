@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import any_network, output_entries, random_synapses, small_chip
 from snn_compile.compiler import exchange as module
+from snn_compile.compiler import exchange_kernel
 from snn_compile.compiler.dissolve import dissolve
 from snn_compile.compiler.exchange import exchange
 from snn_compile.compiler.fill import empty_core
@@ -55,7 +56,7 @@ def test_what_is_kept_up_is_what_counting_gives(drawn, seed):
     words = np.diff(netlist.indptr).astype(float)
     load = np.bincount(core_of, words, cores)
     state = module._start(graph, core_of, load, netlist.neurons)
-    module._exchange(graph, state, words, load + 8, (netlist.neurons, 10**6, 10**6))
+    exchange_kernel.run(graph, state, words, load + 8, (netlist.neurons, 10**6, 10**6))
     again = module._start(graph, state.core_of.copy(), np.bincount(state.core_of, words, cores), netlist.neurons)
     for key in ("pins", "reached", "counts"):
         assert np.array_equal(getattr(state, key), getattr(again, key)), key
