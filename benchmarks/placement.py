@@ -85,7 +85,7 @@ def by_hand(name: str, matrix: sp.csr_array) -> Case:
     """Traffic between cores of loihi1 that nobody compiled."""
     entries = sp.csr_array((np.ones(len(matrix.data), np.int64), matrix.indices, matrix.indptr), matrix.shape)
     slices = CoreSlices(tuple(np.array([core]) for core in range(matrix.shape[0])))
-    return name, slices, Traffic(matrix, entries, np.zeros(matrix.shape[0])), chips.load("loihi1")
+    return name, slices, Traffic(matrix, entries, entries, np.zeros(matrix.shape[0])), chips.load("loihi1")
 
 
 def layered(layers: int, width: int, reach: int) -> sp.csr_array:

@@ -114,7 +114,8 @@ def words_by_method(network: FixedNetwork, slices: CoreSlices) -> dict[str, int]
     names = {Kind.SPARSE: "sparse", Kind.RUN_LENGTH: "run_length", Kind.DENSE: "dense"}
     words = dict.fromkeys((*names.values(), "best_per_list"), 0)
     for neurons in slices.neurons:
-        _, lists, parts = network.netlist.lists_of(neurons)
+        core = network.netlist.lists_of(neurons)
+        lists, parts = core.lists, core.parts
         shapes = candidates(len(neurons), parts.delay_bits, 0)
         sizes = parts.sizes(shapes)
         bits = np.stack([

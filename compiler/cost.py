@@ -54,15 +54,15 @@ def cost(trained: Network, chip: Chip) -> Cost:
     slices, netlist = partition(network, chip, rates=packet_rates(sparse, network)), network.netlist
     words = np.zeros(int(netlist.base[-1]))
     total, filled = 0, 0.0
-    for neurons in slices.neurons:
-        sources, lists, parts = netlist.lists_of(neurons)
-        packing = pack(parts, len(neurons), chip.limits.formats_per_core[0])
-        words[sources] += (packing.words / np.bincount(lists, minlength=len(packing.words)))[lists]
+    for neurons, shared in zip(slices.neurons, slices.is_shared(), strict=True):
+        core = netlist.lists_of(neurons, shared)
+        packing = pack(core.parts, len(neurons), chip.limits.formats_per_core[0])
+        words[core.sources] += (packing.words / np.bincount(core.lists, minlength=len(packing.words)))[core.lists]
         own = int(packing.words.sum())
         total += own
         filled = max(
             len(neurons) / chip.neurons_per_core,
-            len(sources) / chip.limits.in_axons_per_core[0],
+            len(core.list_of) / chip.limits.in_axons_per_core[0],
             own / chip.synapse_words,
             chip.words_needed(own, len(neurons)) / chip.memory_words,
         )

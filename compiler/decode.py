@@ -17,6 +17,8 @@ from .synapses import Synapses
 from .threads import each
 
 WAY_OUT = "compile the model again"
+SYNAPSES_MAX = 2**26
+"""Synapses of one core: all neurons of the largest core with as many inputs as there are neurons on it."""
 
 
 def decode(program: Program) -> FixedNetwork:
@@ -98,26 +100,26 @@ class _Layout:
         return np.asarray(np.searchsorted(self.bounds, sources, side="right") - 1)
 
     def _routes(self, program: Program) -> Ints:
-        """(3, packets) source, core, input axon, sorted by core and axon."""
+        """(4, packets) source, core, input axon, base, sorted by core and axon."""
         parts = []
-        tables = [(core.neurons, core.out_start, core.out_core, core.out_axon) for core in program.cores]
+        tables = [(c.neurons, c.out_start, c.out_core, c.out_axon, c.out_base) for c in program.cores]
         for entry in program.inputs:
             _require(len(entry.out_start) == entry.source.size + 1, f"{entry.source.name} has broken starts")
             numbers = np.arange(entry.source.size) + self.base[entry.source.name]
-            tables.append((numbers.astype(np.uint32), entry.out_start, entry.out_core, entry.out_axon))
-        for numbers, start, core, axon in tables:
+            tables.append(
+                (numbers.astype(np.uint32), entry.out_start, entry.out_core, entry.out_axon, entry.out_base)
+            )
+        for numbers, start, core, axon, base in tables:
             count = np.diff(start.astype(np.int64))
             whole = len(count) == len(numbers) and (count >= 0).all() and int(start[0]) == 0
-            _require(bool(whole) and int(start[-1]) == len(core) == len(axon), "its output axons have broken starts")
-            parts.append(np.stack([np.repeat(numbers.astype(np.int64), count), core.astype(np.int64), axon]))
+            _require(bool(whole) and int(start[-1]) == len(core) == len(axon) == len(base), "its output axons have broken starts")
+            parts.append(np.stack([np.repeat(numbers.astype(np.int64), count), core.astype(np.int64), axon, base]))
         routes: Ints = np.concatenate(parts, axis=1).astype(np.int64)
         lists = np.array([len(core.axon_start) for core in program.cores])
         inside = routes[1] < len(lists)
         _require(bool(inside.all()), "an output axon leads to a core that is not there")
         _require(bool((routes[2] < lists[routes[1]]).all()), "an output axon leads to an input axon that is not there")
-        routes = routes[:, np.lexsort((routes[2], routes[1]))]
-        again = (np.diff(routes[1]) == 0) & (np.diff(routes[2]) == 0)
-        _require(not bool(again.any()), "an input axon has several sources")
+        routes = routes[:, np.lexsort((routes[0], routes[2], routes[1]))]
         return routes
 
 
@@ -134,12 +136,17 @@ def _read_core(program: Program, layout: _Layout, number: int) -> tuple[Ints, ..
     except ValueError as error:
         raise _fault(f"core {number}: {error}") from error
     begin, end = np.searchsorted(layout.routes[1], [number, number + 1])
-    source, _, axon = layout.routes[:, begin:end]
+    source, _, axon, base = layout.routes[:, begin:end]
     first = np.searchsorted(entries.axon, np.arange(len(core.axon_start) + 1))
     count = (first[1:] - first[:-1])[axon]
     _require(len(np.unique(axon)) == len(core.axon_start), f"core {number}: an input axon has no source")
+    again = (np.diff(axon) == 0) & (np.diff(source) == 0)
+    _require(not bool(again.any()), f"core {number}: a source reaches an input axon twice")
+    _require(int(count.sum()) <= SYNAPSES_MAX, f"core {number} has more than {SYNAPSES_MAX} synapses")
     rows = np.repeat(first[axon] - np.cumsum(count) + count, count) + np.arange(int(count.sum()))
-    target = core.neurons.astype(np.int64)[entries.compartment[rows]]
+    compartment = entries.compartment[rows] + np.repeat(base, count)
+    _require(bool((compartment < len(core.neurons)).all()), f"core {number}: a base leads to no compartment")
+    target = core.neurons.astype(np.int64)[compartment]
     return np.repeat(source, count), target, entries.weight[rows], entries.delay[rows], entries.exponent[rows]
 
 

@@ -36,15 +36,15 @@ def encode(
     """
     _check_values(network, chip)
     netlist = network.netlist
-    slices = placement.slices.neurons
+    slices, shared = placement.slices.neurons, placement.slices.is_shared()
     bodies: list[tuple[Any, ...]] = []
     routes = []
-    for sources, *body in each(lambda neurons: _tables(netlist, neurons, chip), slices):
-        core = len(bodies)
-        routes.append(np.stack([sources, np.full(len(sources), core), np.arange(len(sources))]))
+    for lists, *body in each(lambda core: _tables(netlist, *core, chip), zip(slices, shared, strict=True)):
+        number = np.full(len(lists.sources), len(bodies))
+        routes.append(np.stack([lists.sources, number, lists.axon, lists.base]))
         bodies.append(tuple(body))
         if progress is not None:
-            progress(core + 1, len(slices))
+            progress(len(bodies), len(slices))
     routing = _Routing(np.concatenate(routes, axis=1), int(netlist.base[-1]))
     cores = tuple(
         CoreTables(
@@ -75,13 +75,13 @@ def encode(
     )
 
 
-def _tables(netlist: Netlist, neurons: Ints, chip: Chip) -> tuple[Any, ...]:
-    """(sources, formats, words, axon_start, axon_words) of a core with these neurons; see `CoreTables`."""
-    sources, lists, parts = netlist.lists_of(neurons)
-    packing = pack(parts, len(neurons), chip.limits.formats_per_core[0])
-    words, starts = write(parts, packing)
+def _tables(netlist: Netlist, neurons: Ints, shared: bool, chip: Chip) -> tuple[Any, ...]:
+    """(lists, formats, words, axon_start, axon_words) of a core with these neurons; see `CoreTables`."""
+    lists = netlist.lists_of(neurons, shared)
+    packing = pack(lists.parts, len(neurons), chip.limits.formats_per_core[0])
+    words, starts = write(lists.parts, packing)
     formats = np.array([shape.row() for shape in packing.formats], np.int16).reshape(-1, 6)
-    return sources, formats, words, starts[lists], packing.words[lists].astype(np.uint16)
+    return lists, formats, words, starts[lists.list_of], packing.words[lists.list_of].astype(np.uint16)
 
 
 def _check_values(network: FixedNetwork, chip: Chip) -> None:
@@ -111,19 +111,18 @@ def _check_values(network: FixedNetwork, chip: Chip) -> None:
 
 
 class _Routing:
-    """The packets of every source: (3, packets) source, core, input axon."""
+    """The packets of every source: (4, packets) source, core, input axon, base."""
 
     def __init__(self, routes: Ints, sources: int) -> None:
         self.routes = routes[:, np.lexsort((routes[1], routes[0]))]
         self.start = np.searchsorted(self.routes[0], np.arange(sources + 1))
 
     def of(self, sources: Ints) -> tuple[Any, ...]:
-        """(start, core, axon) as `InputTables` has them."""
+        """(start, core, axon, base) as `InputTables` has them."""
         count = self.start[sources + 1] - self.start[sources]
         start = np.concatenate([[0], np.cumsum(count)])
         rows = np.repeat(self.start[sources] - start[:-1], count) + np.arange(start[-1])
-        core, axon = self.routes[1][rows], self.routes[2][rows]
-        return start.astype(np.uint32), core.astype(np.uint16), axon.astype(np.uint16)
+        return (start.astype(np.uint32), *(self.routes[row][rows].astype(np.uint16) for row in (1, 2, 3)))
 
 
 def _configuration(

@@ -29,7 +29,7 @@ from .program import (
 from .synapses import Synapses
 
 MAGIC = "snn-compile program"
-INPUT_ARRAYS: dict[str, tuple[type, int]] = {key: CORE_ARRAYS[key] for key in ("out_start", "out_core", "out_axon")}
+INPUT_ARRAYS: dict[str, tuple[type, int]] = {key: CORE_ARRAYS[key] for key in ("out_start", "out_core", "out_axon", "out_base")}
 HOST_ARRAYS: dict[str, tuple[type, int]] = {"indptr": (np.int64, 1), "targets": (np.int32, 1), "weights": (np.int16, 1)}
 MAX_CORES = 2**14
 
@@ -222,7 +222,6 @@ class _Reader:
             "neurons": chip.neurons_per_core,
             "words": chip.synapse_words,
             "axon_start": chip.limits.in_axons_per_core[0],
-            "out_core": chip.limits.out_axons_per_core[0],
             "formats": chip.limits.formats_per_core[0],
         }
         for key, limit in limits.items():
@@ -230,6 +229,9 @@ class _Reader:
                 raise self.fault(f"core {number} has {len(arrays[key])} {key}, {chip.name} has {limit}")
         if not len(arrays["neurons"]):
             raise self.fault(f"core {number} has no neurons")
+        axons = len(np.unique(arrays["out_core"].astype(np.uint32) << 16 | arrays["out_axon"]))
+        if axons > chip.limits.out_axons_per_core[0]:
+            raise self.fault(f"core {number} has {axons} output axons, {chip.name} has {chip.limits.out_axons_per_core[0]}")
         longest = int(arrays["axon_words"].max(initial=0))
         memory = chip.words_needed(len(arrays["words"]), len(arrays["neurons"]))
         if longest > chip.limits.words_per_list[0] or memory > chip.memory_words:

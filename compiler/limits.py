@@ -28,16 +28,16 @@ class Excess:
         return LimitError(label, problem, self.way_out, value=self.value, limit=self.limit)
 
 
-def excess(network: FixedNetwork, neurons: Ints, chip: Chip) -> Excess | None:
+def excess(network: FixedNetwork, neurons: Ints, chip: Chip, shared: bool = False) -> Excess | None:
     """The first limit that a core with these neurons breaks, or None where it fits; output axons depend on the rest."""
-    return measure(network, neurons, chip)[0]
+    return measure(network, neurons, chip, shared)[0]
 
 
-def measure(network: FixedNetwork, neurons: Ints, chip: Chip) -> tuple[Excess | None, int]:
-    """(excess, words of all lists) of a core with these neurons, in this order."""
+def measure(network: FixedNetwork, neurons: Ints, chip: Chip, shared: bool = False) -> tuple[Excess | None, int]:
+    """(excess, words of all lists) of a core with these neurons, in this order; `shared` as in `Netlist.lists_of`."""
     limits = chip.limits
-    sources, _, parts = network.netlist.lists_of(neurons)
-    packing = pack(parts, len(neurons), limits.formats_per_core[0])
+    core = network.netlist.lists_of(neurons, shared)
+    packing = pack(core.parts, len(neurons), limits.formats_per_core[0])
     words = int(packing.words.sum())
     profiles = _profiles(network, neurons)
     more, other = "split the layer or prune more", "give more layers the same tau and threshold"
@@ -46,7 +46,7 @@ def measure(network: FixedNetwork, neurons: Ints, chip: Chip) -> tuple[Excess | 
         ("index bits", index_bits(len(neurons)), limits.index_bits_max[0], "prune more"),
         ("compartment profiles", profiles[0], limits.compartment_profiles_per_core[0] or profiles[0], other),
         ("threshold profiles", profiles[1], limits.threshold_profiles_per_core[0] or profiles[1], other),
-        ("input axons", len(sources), limits.in_axons_per_core[0], more),
+        ("input axons", len(core.list_of), limits.in_axons_per_core[0], more),
         ("synapse formats", len(packing.formats), limits.formats_per_core[0], "use fewer exponents"),
         ("words in one synapse list", int(packing.words.max(initial=0)), limits.words_per_list[0], "prune more"),
         ("synapse words", words, chip.synapse_words, "prune more"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -97,27 +97,62 @@ class Netlist:
         count: NDArray[np.int32] = self._scratch.count
         return count
 
-    def lists_of(self, neurons: Ints) -> tuple[Ints, Ints, Parts]:
-        """(sources, lists, parts): the input axons of a core with these neurons, the list of each, the lists' synapses.
+    def lists_of(self, neurons: Ints, shared: bool = False) -> CoreLists:
+        """The lists of a core with these neurons, in this order.
 
-        Sources rise. Those with equal fan-out on the core share a list.
+        Sources with equal fan-out on the core share a list. With `shared`, fan-out that is equal but for a shift of
+        all compartments is equal too, and reached by one population axon.
         """
         low, exponents = self.exponents
         arrays = (self.indptr, self.source, self.weight, self.delay, self.exponent)
         key, first, *synapses = _by_source(neurons, *arrays, low, exponents, self._count())
-        axon = key // exponents
-        new = np.flatnonzero(np.diff(axon, prepend=-1))
-        sources, begin = axon[new], first[np.append(new, len(key))]
-        lists, kept = _shared(begin, *synapses)
+        number = key // exponents
+        new = np.flatnonzero(np.diff(number, prepend=-1))
+        sources, begin = number[new], first[np.append(new, len(key))]
+        lists, kept = _shared(begin, *synapses, shared)
+        length = np.diff(begin)[kept]
+        base = axon = np.zeros(0, np.int64)
+        if not len(sources):
+            return CoreLists(sources, axon, base, lists, lists, Parts.cut(*([axon] * 5)))
+        alone = np.bincount(lists) == 1
+        if shared:
+            base = np.where(alone[lists], 0, np.minimum.reduceat(synapses[0], begin[:-1]))
+            axon, of_axon = lists, np.arange(len(kept))
+        else:
+            base, axon, of_axon = np.zeros(len(sources), np.int64), np.arange(len(sources)), lists
         if len(kept) < len(lists):
-            length = np.diff(begin)[kept]
             stop = np.cumsum(length)
             rows = np.repeat(begin[kept] - stop + length, length) + np.arange(stop[-1])
             synapses = [column[rows] for column in synapses]
-        else:
-            length = np.diff(begin)
         compartment, weight, delay, exponent = synapses
-        return sources, lists, Parts.cut(np.repeat(np.arange(len(kept)), length), compartment, weight, delay, exponent)
+        compartment = compartment - np.repeat(base[kept], length)
+        parts = Parts.cut(np.repeat(np.arange(len(kept)), length), compartment, weight, delay, exponent)
+        return CoreLists(sources, axon, base, lists, of_axon, parts)
+
+
+class CoreLists(NamedTuple):
+    """What a core receives, and the synapses that it delivers to.
+
+    Attributes:
+        sources: (n,) that have targets on the core, rising.
+        axon: (n,) the input axon that the packets of each source address.
+        base: (n,) added to each compartment of the list.
+        lists: (n,) the list of each source.
+        list_of: (input axons,) the list of each.
+        parts: the lists' synapses.
+    """
+
+    sources: Ints
+    axon: Ints
+    base: Ints
+    lists: Ints
+    list_of: Ints
+    parts: Parts
+
+    @property
+    def population(self) -> NDArray[np.bool_]:
+        """(input axons,) whether several sources address it, each with a base."""
+        return np.asarray(np.bincount(self.axon, minlength=len(self.list_of)) > 1)
 
 
 @njit(cache=True, nogil=True)
@@ -192,27 +227,35 @@ def _by_source(
 
 
 @njit(cache=True, nogil=True)
-def _shared(begin: Any, compartment: Any, weight: Any, delay: Any, exponent: Any) -> Any:  # pragma: no cover – compiled
-    """(lists, kept): for each axon the number of its list, and for each list the first axon that has it."""
-    axons = len(begin) - 1
-    digest = np.empty(axons, np.uint64)
-    for i in range(axons):
+def _shared(
+    begin: Any, compartment: Any, weight: Any, delay: Any, exponent: Any, shifted: bool
+) -> Any:  # pragma: no cover – compiled
+    """(lists, kept): for each source the number of its list, and for each list the first source that has it.
+
+    `shifted`: compartments count from the first of each list.
+    """
+    sources = len(begin) - 1
+    digest = np.empty(sources, np.uint64)
+    base = np.zeros(sources, np.int64)
+    for i in range(sources):
+        if shifted:
+            base[i] = compartment[begin[i] : begin[i + 1]].min()
         value = np.uint64(begin[i + 1] - begin[i])
         for j in range(begin[i], begin[i + 1]):
-            field = (((compartment[j] * 512 + weight[j] + 256) * 64 + delay[j]) * 16) + exponent[j] + 8
+            field = ((((compartment[j] - base[i]) * 512 + weight[j] + 256) * 64 + delay[j]) * 16) + exponent[j] + 8
             value = (value ^ np.uint64(field)) * np.uint64(0x9E3779B97F4A7C15)
             value ^= value >> np.uint64(29)
         digest[i] = value
     order = np.argsort(digest, kind="mergesort")
-    same = np.arange(axons)
-    for position in range(1, axons):
+    same = np.arange(sources)
+    for position in range(1, sources):
         i, other = order[position], same[order[position - 1]]
         if digest[i] != digest[other] or begin[i + 1] - begin[i] != begin[other + 1] - begin[other]:
             continue
         equal = True
         for k in range(begin[i + 1] - begin[i]):
             a, b = begin[i] + k, begin[other] + k
-            if compartment[a] != compartment[b] or weight[a] != weight[b]:
+            if compartment[a] - base[i] != compartment[b] - base[other] or weight[a] != weight[b]:
                 equal = False
                 break
             if delay[a] != delay[b] or exponent[a] != exponent[b]:
@@ -220,10 +263,10 @@ def _shared(begin: Any, compartment: Any, weight: Any, delay: Any, exponent: Any
                 break
         if equal:
             same[i] = other
-    lists = np.empty(axons, np.int64)
-    kept = np.empty(axons, np.int64)
+    lists = np.empty(sources, np.int64)
+    kept = np.empty(sources, np.int64)
     count = 0
-    for i in range(axons):
+    for i in range(sources):
         if same[i] == i:
             lists[i] = count
             kept[count] = i

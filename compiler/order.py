@@ -32,7 +32,7 @@ def ordered(network: FixedNetwork, neurons: Ints, chip: Chip) -> Ints:
 
 def line(network: FixedNetwork, neurons: Ints) -> Ints:
     """(neurons,) an order on a line where lists and neurons stand at each other's mean (reciprocal averaging)."""
-    _, _, parts = network.netlist.lists_of(neurons)
+    parts = network.netlist.lists_of(neurons).parts
     lists = parts.lists[np.argsort(parts.compartment, kind="stable")]
     start = np.concatenate([[0], np.cumsum(np.bincount(parts.compartment, minlength=len(neurons)))])
     order: Ints = np.argsort(_line(start, lists, 1 + int(lists.max(initial=0)), ROUNDS), kind="stable")

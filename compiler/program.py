@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .fixed import FixedInput
 from .synapses import Synapses
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 CORE_ARRAYS: dict[str, tuple[type, int]] = {
     "neurons": (np.uint32, 1),
@@ -25,6 +25,7 @@ CORE_ARRAYS: dict[str, tuple[type, int]] = {
     "out_start": (np.uint32, 1),
     "out_core": (np.uint16, 1),
     "out_axon": (np.uint16, 1),
+    "out_base": (np.uint16, 1),
 }
 """dtype and dimensions of each array of `CoreTables`."""
 
@@ -41,8 +42,9 @@ class CoreTables:
         formats: (formats, 6) kind, weight bits, delay bits, index bits, skip bits, exponent.
         words: (words,) the synapse memory.
         axon_start, axon_words: (input axons,) first word and length of each list.
-        out_start: (compartments + 1,) the output axons of each compartment.
-        out_core, out_axon: (output axons,) the core and the input axon that each one reaches.
+        out_start: (compartments + 1,) the packets of each compartment's spike.
+        out_core, out_axon, out_base: (packets,) the core and the input axon that each one reaches, and what is added
+            to each compartment of its list there; 0 but for population axons.
     """
 
     place: tuple[int, int, int]
@@ -56,16 +58,18 @@ class CoreTables:
     out_start: NDArray[np.uint32]
     out_core: NDArray[np.uint16]
     out_axon: NDArray[np.uint16]
+    out_base: NDArray[np.uint16]
 
 
 @dataclass(frozen=True, eq=False)
 class InputTables:
-    """An input and where the host sends its values: (size + 1,) starts, then core and input axon of each packet."""
+    """An input and where the host sends its values: (size + 1,) starts, then core, input axon and base of each packet."""
 
     source: FixedInput
     out_start: NDArray[np.uint32]
     out_core: NDArray[np.uint16]
     out_axon: NDArray[np.uint16]
+    out_base: NDArray[np.uint16]
 
 
 @dataclass(frozen=True)

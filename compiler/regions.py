@@ -29,7 +29,7 @@ WORTH = 0.2
 
 def has_maps(network: FixedNetwork) -> bool:
     """Whether any population stands on a map of rows and columns."""
-    return any(_on_a_map(p) for p in network.populations)
+    return any(on_a_map(p) for p in network.populations)
 
 
 def fill_regions(network: FixedNetwork, core: Core, chip: Chip) -> list[Ints]:
@@ -127,13 +127,13 @@ def _lopsided(share: FloatArray) -> bool:
     return bool(share[2] > 1 - RESERVE and share[3] < 0.5)
 
 
-def _on_a_map(population: FixedPopulation) -> bool:
+def on_a_map(population: FixedPopulation) -> bool:
     return len(population.shape) == 3 and min(population.shape[1:]) > 1
 
 
 def _along_the_curve(population: FixedPopulation) -> tuple[Ints, FloatArray]:
     """(neurons, places): of the population, in the order of the curve; without a map in its own, at the curve's end."""
-    if not _on_a_map(population):
+    if not on_a_map(population):
         return np.arange(population.size), np.ones(population.size)
     channel, row, column = np.unravel_index(population.origin, population.shape)
     bits = int(max(population.shape[1:]) - 1).bit_length()

@@ -45,8 +45,8 @@ class PartitionRow(msgspec.Struct, frozen=True):
 def bits_row(network: FixedNetwork, slices: CoreSlices, chip: Chip) -> BitsRow:
     """The four sums over all cores; together they are the synapse memory in use."""
     weights = total = headers = words = 0
-    for neurons in slices.neurons:
-        _, _, parts = network.netlist.lists_of(neurons)
+    for neurons, shared in zip(slices.neurons, slices.is_shared(), strict=True):
+        parts = network.netlist.lists_of(neurons, shared).parts
         packing = pack(parts, len(neurons), chip.limits.formats_per_core[0])
         weight = np.array([shape.weight_bits + shape.delay_bits for shape in packing.formats], np.int64)
         weights += int((weight[packing.choice] * parts.count).sum())

@@ -21,11 +21,14 @@ class CoreSlices:
     Attributes:
         neurons: per core (compartments,) int64 numbers of a `Netlist`, in the order of the compartments.
         method: how they were found.
+        shared: per core, whether fan-out that is equal but for a shift shares a list; see `Netlist.lists_of`. Empty:
+            no core does.
         crossing, baseline: of these slices, and of those in index order, where `partition` made them.
     """
 
     neurons: tuple[Ints, ...]
     method: str = "index order"
+    shared: tuple[bool, ...] = ()
     crossing: Crossing | None = None
     baseline: Crossing | None = None
 
@@ -40,6 +43,10 @@ class CoreSlices:
         core[everything] = np.repeat(np.arange(len(self.neurons), dtype=np.int32), [len(n) for n in self.neurons])
         assert bool((core >= 0).all()), "each neuron stands in exactly one slice"
         return core
+
+    def is_shared(self) -> tuple[bool, ...]:
+        """Per core; see `shared`."""
+        return self.shared or (False,) * len(self.neurons)
 
     def dump(self) -> str:
         """A short stable text for tests and people."""

@@ -41,7 +41,7 @@ class Graph:
     def of(cls, traffic: Traffic, limit: int) -> Graph:
         """Args: `traffic` between the cores, and the chip's `limit` on output-axon entries of a core."""
         cores = len(traffic.host)
-        entries, packets = traffic.entries.tocoo(), traffic.packets.tocoo()
+        axons, entries, packets = (m.tocoo() for m in (traffic.axons, traffic.entries, traffic.packets))
         row, column = entries.row.astype(np.int64), entries.col.astype(np.int64)
         apart = row != column
         forth, back = row * cores + column, column * cores + row
@@ -50,8 +50,8 @@ class Graph:
         there, here = np.searchsorted(keys, forth[apart]), np.searchsorted(keys, back[apart])
         weight[there] += packets.data[apart]
         weight[here] += packets.data[apart]
-        sends[there] = entries.data[apart]
-        gets[here] = entries.data[apart]
+        sends[there] = axons.data[apart]
+        gets[here] = axons.data[apart]
         indptr = np.searchsorted(keys, np.arange(cores + 1) * cores)
         room = limit - np.bincount(row, entries.data, cores).astype(np.int64)
         return cls(indptr, keys % cores, weight, sends, gets, room)

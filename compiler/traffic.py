@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..hw_targets.chip import Chip
-from .netlist import Ints, Netlist
+from .netlist import CoreLists, Ints, Netlist
 from .slices import CoreSlices
 
 Floats = NDArray[np.float64]
@@ -39,17 +39,21 @@ class Traffic:
 
     Attributes:
         packets: (cores, cores) packets from a core (row) to a core: one per spike and core that it reaches.
-        entries: (cores, cores) sources of a core (row) with a target on a core; each is an output-axon entry.
+        axons: (cores, cores) output axons of a core (row) to a core: one per source with a target there, or one for all
+            that address the same population axon.
+        entries: (cores, cores) entries that they take: one each, two for a population axon, with its base.
         host: (cores,) packets from the host. It has no place on the mesh, so they make no hops.
     """
 
     packets: sp.csr_array[Any]
+    axons: sp.csr_array[Any]
     entries: sp.csr_array[Any]
     host: Floats
 
     def __post_init__(self) -> None:
-        same = np.array_equal(self.packets.indptr, self.entries.indptr)
-        assert same and np.array_equal(self.packets.indices, self.entries.indices), "packets need an output axon"
+        for other in (self.axons, self.entries):
+            same = np.array_equal(self.packets.indptr, other.indptr)
+            assert same and np.array_equal(self.packets.indices, other.indices), "packets need an output axon"
 
     @classmethod
     def of(cls, netlist: Netlist, slices: CoreSlices, spikes: Mapping[str, NDArray[Any]]) -> Traffic:
@@ -65,27 +69,27 @@ class Traffic:
         seen = np.full(len(rates), -1, np.int32)
         host = np.zeros(cores)
         found = []
-        for number, neurons in enumerate(slices.neurons):
-            packets, entries = np.zeros(cores), np.zeros(cores, np.int64)
-            host[number] = _receive(
-                number, neurons, netlist.indptr, netlist.source, core, rates, seen, packets, entries
-            )
-            senders = np.flatnonzero(entries)
-            found.append((senders, np.full(len(senders), number), packets[senders], entries[senders]))
-        row, column, packets, entries = (np.concatenate(part) for part in zip(*found, strict=True))
-        shape = (cores, cores)
-        return cls(sp.csr_array((packets, (row, column)), shape), sp.csr_array((entries, (row, column)), shape), host)
+        for number, (neurons, shared) in enumerate(zip(slices.neurons, slices.is_shared(), strict=True)):
+            packets, axons = np.zeros(cores), np.zeros(cores, np.int64)
+            host[number] = _receive(number, neurons, netlist.indptr, netlist.source, core, rates, seen, packets, axons)
+            entries = axons
+            if shared:
+                axons, entries = _shared_axons(netlist.lists_of(neurons, shared), core, cores)
+            senders = np.flatnonzero(axons)
+            found.append((senders, np.full(len(senders), number), packets[senders], axons[senders], entries[senders]))
+        row, column, *values = (np.concatenate(part) for part in zip(*found, strict=True))
+        return cls(*(sp.csr_array((data, (row, column)), (cores, cores)) for data in values), host)
 
     def output_entries(self, chips: Ints) -> Ints:
-        """(cores,) output-axon entries where core i stands on chip `chips[i]`: one more per entry to another chip.
+        """(cores,) output-axon entries where core i stands on chip `chips[i]`: one more per axon to another chip.
 
-        >>> entries = sp.csr_array(np.array([[0, 3], [2, 1]]))
-        >>> traffic = Traffic(entries.astype(float), entries, np.zeros(2))
+        >>> axons = sp.csr_array(np.array([[0, 3], [2, 1]]))
+        >>> traffic = Traffic(axons.astype(float), axons, axons, np.zeros(2))
         >>> traffic.output_entries(np.array([0, 0])).tolist(), traffic.output_entries(np.array([0, 1])).tolist()
         ([3, 3], [6, 5])
         """
-        sent = self.entries.tocoo()
-        cost = sent.data * (1 + (chips[sent.row] != chips[sent.col]))
+        sent = self.axons.tocoo()
+        cost = self.entries.data + sent.data * (chips[sent.row] != chips[sent.col])
         return np.bincount(sent.row, cost, len(chips)).astype(np.int64)
 
     def hops(self, places: Sequence[Place], chip: Chip, board: str) -> Hops:
@@ -106,6 +110,16 @@ class Traffic:
             gone = np.abs(way[sent.row] - way[sent.col]) - crossed
             found.append((float((sent.data * gone).sum()), float((sent.data * crossed).sum())))
         return Hops(found[0][0], found[1][0], found[0][1] + found[1][1])
+
+
+def _shared_axons(lists: CoreLists, core: NDArray[np.int32], cores: int) -> tuple[Ints, Ints]:
+    """(axons, entries) per sending core of a core whose lists are shared; see `Traffic`."""
+    own = lists.sources < len(core)
+    pairs = np.unique(core[lists.sources[own]].astype(np.int64) * len(lists.list_of) + lists.axon[own])
+    sender, axon = np.divmod(pairs, len(lists.list_of))
+    axons = np.bincount(sender, minlength=cores)
+    entries: Ints = axons + np.bincount(sender, lists.population[axon], cores).astype(np.int64)
+    return axons, entries
 
 
 @njit(cache=True, nogil=True)

@@ -32,7 +32,7 @@ def traffic_of(matrix, entries=None):
     """Traffic by hand: packets from row to column, and so many output-axon entries (one each if not given)."""
     packets = np.asarray(matrix, float)
     entries = (packets > 0).astype(np.int64) if entries is None else np.asarray(entries)
-    return Traffic(sp.csr_array(packets), sp.csr_array(entries), np.zeros(len(packets)))
+    return Traffic(sp.csr_array(packets), sp.csr_array(entries), sp.csr_array(entries), np.zeros(len(packets)))
 
 
 def random_traffic(seed, cores, density=0.1):

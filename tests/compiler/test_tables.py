@@ -109,7 +109,7 @@ def test_sources_with_equal_fan_out_share_a_list():
     network = populations(4, 3)
     projection = replace(network.projections[0], synapses=Synapses.from_dense(weights))
     network = replace(network, projections=(projection,))
-    sources, lists, parts = network.netlist.lists_of(np.arange(3))
+    sources, _, _, lists, _, parts = network.netlist.lists_of(np.arange(3))
     assert (sources - 3).tolist() == [0, 1, 2, 3] and lists.tolist() == [0, 1, 0, 0]
     assert parts.weight.tolist() == [2, 4, 2, 6]
     program = program_of(network)
@@ -124,7 +124,7 @@ def test_a_core_that_is_filled_neuron_by_neuron_has_the_size_that_packing_finds(
     chip = small_chip(formats_per_core=15, synapse_words_per_core=words, pool_words_per_core=2**14)
     core = empty_core(network, chip)
     size = fill_in_order(core, np.arange(network.netlist.neurons), 0)
-    sources, lists, parts = network.netlist.lists_of(np.arange(size))
+    sources, _, _, lists, _, parts = network.netlist.lists_of(np.arange(size))
     packing = pack(parts, max(1, size), 15)
     if len(np.unique(parts.exponent)) < 3:
         assert core.now[AXONS] == len(sources)
