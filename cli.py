@@ -126,6 +126,9 @@ def _compile(
     json: JsonOut = None,
     board: Annotated[str | None, typer.Option(help="The board; the smallest with enough chips if absent.")] = None,
     effort: Annotated[Effort, typer.Option(help="How hard to search for few axons between cores.")] = Effort.fast,
+    unroll: Annotated[
+        bool, typer.Option("--unroll", help="Give each synapse a place of its own, those of a convolution too.")
+    ] = False,
     list_targets: Annotated[bool, typer.Option("--list-targets", help="Show the targets and their limits.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -148,7 +151,7 @@ def _compile(
     source = {"model": model.name, "model_sha256": _sha256(model), "command": _typed("snn-compile")}
     with _bar("compiling") as progress:
         compiled = compile_network(
-            network, chip, board=board, effort=effort.value, source=source,
+            network, chip, board=board, effort=effort.value, sharing=not unroll, source=source,
             progress=lambda stage, done, total: progress(done, total),
         )  # fmt: skip
     file.save(compiled.program, out)

@@ -106,21 +106,22 @@ class _Layout:
         for entry in program.inputs:
             _require(len(entry.out_start) == entry.source.size + 1, f"{entry.source.name} has broken starts")
             numbers = np.arange(entry.source.size) + self.base[entry.source.name]
-            tables.append(
-                (numbers.astype(np.uint32), entry.out_start, entry.out_core, entry.out_axon, entry.out_base)
-            )
+            tables.append((numbers.astype(np.uint32), entry.out_start, entry.out_core, entry.out_axon, entry.out_base))
         for numbers, start, core, axon, base in tables:
             count = np.diff(start.astype(np.int64))
             whole = len(count) == len(numbers) and (count >= 0).all() and int(start[0]) == 0
-            _require(bool(whole) and int(start[-1]) == len(core) == len(axon) == len(base), "its output axons have broken starts")
+            _require(
+                bool(whole) and int(start[-1]) == len(core) == len(axon) == len(base),
+                "its output axons have broken starts",
+            )
             parts.append(np.stack([np.repeat(numbers.astype(np.int64), count), core.astype(np.int64), axon, base]))
         routes: Ints = np.concatenate(parts, axis=1).astype(np.int64)
         lists = np.array([len(core.axon_start) for core in program.cores])
         inside = routes[1] < len(lists)
         _require(bool(inside.all()), "an output axon leads to a core that is not there")
         _require(bool((routes[2] < lists[routes[1]]).all()), "an output axon leads to an input axon that is not there")
-        routes = routes[:, np.lexsort((routes[0], routes[2], routes[1]))]
-        return routes
+        ordered: Ints = routes[:, np.lexsort((routes[0], routes[2], routes[1]))]
+        return ordered
 
 
 def _read_core(program: Program, layout: _Layout, number: int) -> tuple[Ints, ...]:

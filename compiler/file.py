@@ -29,7 +29,9 @@ from .program import (
 from .synapses import Synapses
 
 MAGIC = "snn-compile program"
-INPUT_ARRAYS: dict[str, tuple[type, int]] = {key: CORE_ARRAYS[key] for key in ("out_start", "out_core", "out_axon", "out_base")}
+INPUT_ARRAYS: dict[str, tuple[type, int]] = {
+    key: CORE_ARRAYS[key] for key in ("out_start", "out_core", "out_axon", "out_base")
+}
 HOST_ARRAYS: dict[str, tuple[type, int]] = {"indptr": (np.int64, 1), "targets": (np.int32, 1), "weights": (np.int16, 1)}
 MAX_CORES = 2**14
 
@@ -231,7 +233,9 @@ class _Reader:
             raise self.fault(f"core {number} has no neurons")
         axons = len(np.unique(arrays["out_core"].astype(np.uint32) << 16 | arrays["out_axon"]))
         if axons > chip.limits.out_axons_per_core[0]:
-            raise self.fault(f"core {number} has {axons} output axons, {chip.name} has {chip.limits.out_axons_per_core[0]}")
+            raise self.fault(
+                f"core {number} has {axons} output axons, {chip.name} has {chip.limits.out_axons_per_core[0]}"
+            )
         longest = int(arrays["axon_words"].max(initial=0))
         memory = chip.words_needed(len(arrays["words"]), len(arrays["neurons"]))
         if longest > chip.limits.words_per_list[0] or memory > chip.memory_words:

@@ -109,22 +109,22 @@ class Netlist:
         number = key // exponents
         new = np.flatnonzero(np.diff(number, prepend=-1))
         sources, begin = number[new], first[np.append(new, len(key))]
-        lists, kept = _shared(begin, *synapses, shared)
+        compartment, weight, delay, exponent = synapses
+        lists, kept = _shared(begin, compartment, weight, delay, exponent, shared)
         length = np.diff(begin)[kept]
         base = axon = np.zeros(0, np.int64)
         if not len(sources):
             return CoreLists(sources, axon, base, lists, lists, Parts.cut(*([axon] * 5)))
         alone = np.bincount(lists) == 1
         if shared:
-            base = np.where(alone[lists], 0, np.minimum.reduceat(synapses[0], begin[:-1]))
+            base = np.where(alone[lists], 0, np.minimum.reduceat(compartment, begin[:-1]))
             axon, of_axon = lists, np.arange(len(kept))
         else:
             base, axon, of_axon = np.zeros(len(sources), np.int64), np.arange(len(sources)), lists
         if len(kept) < len(lists):
             stop = np.cumsum(length)
             rows = np.repeat(begin[kept] - stop + length, length) + np.arange(stop[-1])
-            synapses = [column[rows] for column in synapses]
-        compartment, weight, delay, exponent = synapses
+            compartment, weight, delay, exponent = (column[rows] for column in synapses)
         compartment = compartment - np.repeat(base[kept], length)
         parts = Parts.cut(np.repeat(np.arange(len(kept)), length), compartment, weight, delay, exponent)
         return CoreLists(sources, axon, base, lists, of_axon, parts)

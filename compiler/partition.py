@@ -1,8 +1,9 @@
 """`partition`: neurons to cores, every limit of the chip at the exact packed size, few axons between cores.
 
 Neurons of any populations may share a core. Index order fills the cores with neurons in the order of their
-populations; it is the baseline. `fast` grows cores (see `grow`), `best` makes them from the blocks of a multilevel
-partitioner (see `multilevel`) as well; what is best of all is kept.
+populations; it is the baseline. `fast` grows cores (see `grow`), or cuts maps into tiles that share lists (see `tiles`)
+or into regions (see `regions`); `best` makes cores from the blocks of a multilevel partitioner (see `multilevel`) as
+well. Neurons then change cores where that takes axons off (see `exchange`). What is best of all is kept.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .exchange import exchange
 from .fill import Core, empty_core
 from .fixed import FixedNetwork
 from .grow import grow_all, grow_from
-from .limits import synapse_words
+from .limits import measure, synapse_words
 from .multilevel import blocks
 from .netlist import Ints
 from .nodes import FloatArray
@@ -28,6 +29,7 @@ from .regions import fill_regions, has_maps
 from .settle import Progress, fill_all, settle
 from .slices import CoreSlices, Crossing, Reach
 from .threads import each, pool
+from .tiles import fill_tiles
 
 Effort = Literal["fast", "best"]
 LOOKS = 24
@@ -42,6 +44,7 @@ def partition(
     progress: Progress | None = None,
     *,
     effort: Effort = "fast",
+    sharing: bool = True,
     rates: FloatArray | None = None,
 ) -> CoreSlices:
     """The slices with the fewest cores, and among those with the least traffic between cores.
@@ -51,6 +54,7 @@ def partition(
         chip: whose limits hold.
         progress: called with (neurons done, neurons in all).
         effort: how hard to search.
+        sharing: whether populations on maps may be cut into tiles whose lists are shared.
         rates: (sources of the netlist,) packets per step of each; all alike where they are not given.
 
     Raises:
@@ -58,25 +62,39 @@ def partition(
     """
     if rates is None:
         rates = np.ones(int(network.netlist.base[-1]))
+    maps = has_maps(network)
     with pool() as threads:
-        regions = threads.submit(_regions, network, chip) if has_maps(network) else None
+        tiles = threads.submit(fill_tiles, network, chip) if maps and sharing else None
         baseline = index_order(network, chip, progress)
         found = [baseline]
+        if tiles is not None:
+            found.append(tiles.result())
+        small = len(network.netlist.source) <= GROW_BESIDE_MAPS
         if len(baseline.neurons) > 1:
             weight = axon_weights(network, baseline, rates)
-            if regions is not None:
-                found.append(CoreSlices(tuple(exchange(network, regions.result(), weight, chip)), "fast"))
-            if regions is None or len(network.netlist.source) <= GROW_BESIDE_MAPS:
+            if maps and (small or not found[-1].shared):
+                found.append(CoreSlices(tuple(exchange(network, _regions(network, chip), weight, chip)), "fast"))
+            if not maps or small:
                 found.append(_grown(network, chip, weight, len(baseline.neurons), progress))
             if effort == "best":
-                found.append(_best(network, chip, weight, min((f for f in found if f.neurons), key=_cores)))
-            found = [slices for slices in found if slices.neurons]
+                start = min((slices for slices in found if slices.neurons and not slices.shared), key=_cores)
+                found.append(_best(network, chip, weight, start))
+    found = [slices for slices in found if slices.neurons]
     crossing = [Crossing.of(network.netlist, slices, rates) for slices in found]
     best = min(range(len(found)), key=lambda i: (len(found[i].neurons), crossing[i].packets, crossing[i].axons))
+    if len(found[best].neurons) == 1:
+        best = min(range(len(found)), key=lambda i: _words(network, found[i], chip))
     neurons = found[best].neurons
     if best == 0:
         neurons = _ordered(network, neurons, chip)
     return replace(found[best], neurons=neurons, crossing=crossing[best], baseline=crossing[0])
+
+
+def _words(network: FixedNetwork, slices: CoreSlices, chip: Chip) -> int:
+    """Of all lists, in the best order where they are unrolled."""
+    neurons = slices.neurons if slices.shared else _ordered(network, slices.neurons, chip)
+    cores = zip(neurons, slices.is_shared(), strict=True)
+    return sum(measure(network, own, chip, shared)[1] for own, shared in cores)
 
 
 def index_order(network: FixedNetwork, chip: Chip, progress: Progress | None = None) -> CoreSlices:

@@ -43,6 +43,7 @@ def compile_network(
     *,
     board: str | None = None,
     effort: Effort = "fast",
+    sharing: bool = True,
     source: Mapping[str, str] = UNKNOWN,
     progress: Progress | None = None,
 ) -> Compiled:
@@ -53,6 +54,7 @@ def compile_network(
         chip: from `hw_targets.chip.load`.
         board: one of the chip's; the smallest with enough chips where it is not given.
         effort: how hard `partition` searches.
+        sharing: whether a convolution may keep its weights once per core; without it all lists are unrolled.
         source: model, model_sha256 and command, for the report.
         progress: called with (pass, done, in all).
 
@@ -65,7 +67,8 @@ def compile_network(
 
     sparse = balance(lower(fold(trained)), chip)
     network = quantise(sparse, chip)
-    slices = partition(network, chip, within("partition"), effort=effort, rates=packet_rates(sparse, network))
+    rates = packet_rates(sparse, network)
+    slices = partition(network, chip, within("partition"), effort=effort, sharing=sharing, rates=rates)
     events = expected_events(sparse, network)
     traffic = Traffic.of(network.netlist, slices, events.spikes)
     placement = place(slices, chip, board, traffic)

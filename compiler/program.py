@@ -63,7 +63,7 @@ class CoreTables:
 
 @dataclass(frozen=True, eq=False)
 class InputTables:
-    """An input and where the host sends its values: (size + 1,) starts, then core, input axon and base of each packet."""
+    """An input and where the host sends its values: (size + 1,) starts, then core, axon and base of each packet."""
 
     source: FixedInput
     out_start: NDArray[np.uint32]

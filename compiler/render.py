@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .energy import Energy
-from .report import CoreRow, PlacementRow, Report
+from .report import CoreRow, PlacementRow, PopulationRow, Report
 
 SHOWN_CORES = 16
 PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
@@ -79,8 +79,9 @@ def bits_line(report: Report) -> str:
 def partition_line(report: Report) -> str:
     """Cores and what crosses between them, index order in brackets."""
     row = report.partition
+    shared = f", {row.shared_cores} with shared lists" if row.shared_cores else ""
     return (
-        f"partition: {row.method}, {report.cores_used} cores (index order {row.index_order_cores}, bound "
+        f"partition: {row.method}, {report.cores_used} cores{shared} (index order {row.index_order_cores}, bound "
         f"{row.cores_bound}); between cores {row.axons} axons ({row.index_order_axons}) and {row.packets:.1f} packets "
         f"per step ({row.index_order_packets:.1f})"
     )
@@ -117,13 +118,18 @@ def _core_cells(row: CoreRow) -> Iterable[str]:
 
 
 def _layer_table(report: Report) -> Table:
-    table = _table("\nlayers", 2, "layer", "to", "neurons", "synapses", "of", "density", "exponent", "vth", "rate")
+    shared = any(p.shared_cores for p in report.populations)
+    lists = ("lists",) if shared else ()
+    table = _table(
+        "\nlayers", 2 + shared, "layer", "to", *lists, "neurons", "synapses", "of", "density", "exponent", "vth", "rate"
+    )
     populations = {p.name: p for p in report.populations}
     for row in report.projections:
         target = populations[row.target]
         table.add_row(
             row.layer,
             row.target,
+            *((_lists_of(target),) if shared else ()),
             f"{target.neurons}/{target.neurons_trained}",
             str(row.synapses),
             str(row.synapses_possible),
@@ -133,6 +139,12 @@ def _layer_table(report: Report) -> Table:
             "–" if target.rate is None else f"{target.rate:.3f}",
         )
     return table
+
+
+def _lists_of(row: PopulationRow) -> str:
+    if row.shared_cores in (0, row.cores):
+        return "shared" if row.shared_cores else "unrolled"
+    return f"shared on {row.shared_cores} of {row.cores} cores"
 
 
 def energy_table(energy: Energy) -> RenderableType:

@@ -20,6 +20,7 @@ from .program import Program
 from .quantise import ASSUMED_RATE
 from .rates import source_rates
 from .sizes import BitsRow, PartitionRow, bits_row, partition_row
+from .slices import CoreSlices
 from .sparse import SparseNetwork
 from .traffic import Traffic
 
@@ -42,6 +43,7 @@ class CoreRow(msgspec.Struct, frozen=True):
     out_axons_limit: int
     memory_bytes: int
     memory_bytes_limit: int
+    shared_lists: bool
 
     @property
     def fill(self) -> float:
@@ -82,9 +84,12 @@ class InputRow(msgspec.Struct, frozen=True):
 
 
 class PopulationRow(msgspec.Struct, frozen=True):
-    """One population: neurons on the chip and as trained, and its constants there."""
+    """One population: neurons on the chip and as trained, cores with some of them and those of them with shared lists,
+    and its constants there."""
 
     name: str
+    cores: int
+    shared_cores: int
     neurons: int
     neurons_trained: int
     threshold: int
@@ -190,7 +195,7 @@ def make_report(
         partition_row(network, placement.slices, words, chip),
         found,
         _core_rows(network, placement, traffic, program, chip),
-        _population_rows(sparse, network),
+        _population_rows(sparse, network, placement.slices),
         _projection_rows(sparse, network),
         bill(program, network, chip, events),
         _warnings(sparse, network, found, placement.chips, events),
@@ -219,6 +224,7 @@ def _core_rows(
     netlist = network.netlist
     out_axons = traffic.output_entries(placement.chip_of())
     on_tile: Counter[tuple[int, int, int]] = Counter()
+    shared = placement.slices.is_shared()
     fan_in = np.diff(netlist.indptr)
     rows = []
     for number, core in enumerate(program.cores):
@@ -240,18 +246,26 @@ def _core_rows(
                 chip.limits.out_axons_per_core[0],
                 8 * chip.words_needed(words, neurons),
                 8 * chip.memory_words,
+                shared[number],
             )
         )
         on_tile[core.place] += 1
     return tuple(rows)
 
 
-def _population_rows(sparse: SparseNetwork, network: FixedNetwork) -> tuple[PopulationRow, ...]:
+def _population_rows(sparse: SparseNetwork, network: FixedNetwork, slices: CoreSlices) -> tuple[PopulationRow, ...]:
     rows = []
-    for trained, fixed in zip(sparse.populations, network.populations, strict=True):
+    standing = [np.unique(network.netlist.population_of(neurons)).tolist() for neurons in slices.neurons]
+    cores = Counter(row for own in standing for row in own)
+    shared = Counter(row for own, yes in zip(standing, slices.is_shared(), strict=True) if yes for row in own)
+    for row, (trained, fixed) in enumerate(zip(sparse.populations, network.populations, strict=True)):
         rate = None if trained.rate is None or not trained.size else float(trained.rate.mean())
         size = int(np.prod(trained.shape))
-        rows.append(PopulationRow(fixed.name, fixed.size, size, fixed.vth, fixed.dv, fixed.offset, rate))
+        rows.append(
+            PopulationRow(
+                fixed.name, cores[row], shared[row], fixed.size, size, fixed.vth, fixed.dv, fixed.offset, rate
+            )
+        )
     return tuple(rows)
 
 

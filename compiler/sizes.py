@@ -28,12 +28,14 @@ class PartitionRow(msgspec.Struct, frozen=True):
 
     Attributes:
         method: that the slices come from.
+        shared_cores: whose lists are shared between sources with a base each; see `tiles`.
         cores_bound: no partition takes fewer cores; see `cores_bound`.
         axons, packets: between cores, as `Crossing` counts them.
         index_order_cores, index_order_axons, index_order_packets: the same in index order.
     """
 
     method: str
+    shared_cores: int
     cores_bound: int
     axons: int
     packets: float
@@ -62,7 +64,8 @@ def partition_row(network: FixedNetwork, slices: CoreSlices, words: int, chip: C
     assert own is not None and baseline is not None, "partition measures what it gives"
     return PartitionRow(
         slices.method,
-        cores_bound(network, words, chip),
+        sum(slices.is_shared()),
+        cores_bound(network, words, chip, any(slices.is_shared())),
         own.axons,
         own.packets,
         baseline.cores,
@@ -71,8 +74,10 @@ def partition_row(network: FixedNetwork, slices: CoreSlices, words: int, chip: C
     )
 
 
-def cores_bound(network: FixedNetwork, words: int, chip: Chip) -> int:
+def cores_bound(network: FixedNetwork, words: int, chip: Chip, shared: bool = False) -> int:
     """The cores that hold so many words of lists, all neurons, and one axon per source with a target.
+
+    With shared lists a population axon serves any number of sources, so axons do not count.
 
     >>> from ..hw_targets.chip import load
     >>> from .fixed import FixedInput, FixedPopulation
@@ -87,6 +92,6 @@ def cores_bound(network: FixedNetwork, words: int, chip: Chip) -> int:
         ceil(netlist.neurons / chip.neurons_per_core),
         ceil(words / chip.synapse_words),
         ceil(chip.words_needed(words, netlist.neurons) / chip.memory_words),
-        ceil(int(sends.sum()) / limits.in_axons_per_core[0]),
-        ceil(int(sends[: netlist.neurons].sum()) / limits.out_axons_per_core[0]),
+        0 if shared else ceil(int(sends.sum()) / limits.in_axons_per_core[0]),
+        0 if shared else ceil(int(sends[: netlist.neurons].sum()) / limits.out_axons_per_core[0]),
     )

@@ -78,7 +78,8 @@ class Traffic:
             senders = np.flatnonzero(axons)
             found.append((senders, np.full(len(senders), number), packets[senders], axons[senders], entries[senders]))
         row, column, *values = (np.concatenate(part) for part in zip(*found, strict=True))
-        return cls(*(sp.csr_array((data, (row, column)), (cores, cores)) for data in values), host)
+        matrices: list[sp.csr_array[Any]] = [sp.csr_array((v, (row, column)), shape=(cores, cores)) for v in values]
+        return cls(matrices[0], matrices[1], matrices[2], host)
 
     def output_entries(self, chips: Ints) -> Ints:
         """(cores,) output-axon entries where core i stands on chip `chips[i]`: one more per axon to another chip.

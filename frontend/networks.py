@@ -17,8 +17,10 @@ itself before ``fc``. Layers have no bias, as in the experiments of Grad R.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,8 @@ SHORT = re.compile(
     r"(k(?P<kernel>\d+))?(p(?P<padding>\d+))?(s(?P<stride>\d+))?(g(?P<groups>\d+))?"
 )
 SIZES = {"conv": "channels", "fc": "outputs", "maxpool": "size", "avgpool": "size", "dropout": "share"}
+ON_MAPS = ("conv", "maxpool", "avgpool")
+"""Kinds of layers that see rows and columns; a square image that comes flat is laid out for them."""
 SETTINGS = {
     "conv": {"channels", "kernel", "padding", "stride", "groups"},
     "fc": {"outputs"},
@@ -90,6 +94,8 @@ def build(text: str, source: ir.Input, neuron: ir.LIF, steps: int, data: str = "
     ['x', 'conv1', 'bn1', 'lif1', 'maxpool1', 'flatten1', 'fc1', 'lif2']
     """
     layers, votes = _layers(text)
+    if layers and layers[0].get("kind") in ON_MAPS and len(source.shape) == 1:
+        source = replace(source, shape=_square(source.shape[0]))
     builder = _Builder(source, neuron)
     if data in NORMALISATION and len(NORMALISATION[data][0]) == source.shape[0]:
         mean, std = (np.array(values) for values in NORMALISATION[data])
@@ -98,6 +104,12 @@ def build(text: str, source: ir.Input, neuron: ir.LIF, steps: int, data: str = "
         builder.layer(layer)
     names = [node.name for node in builder.nodes]
     return Network(tuple(builder.nodes), tuple(pairwise(names)), steps, votes=votes)
+
+
+def _square(size: int) -> tuple[int, ...]:
+    """The pixels of a square image in one channel; as they are where they make none."""
+    side = math.isqrt(size)
+    return (1, side, side) if side * side == size else (size,)
 
 
 def _layers(text: str) -> tuple[Sequence[Layer], int]:
