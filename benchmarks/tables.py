@@ -7,7 +7,8 @@ information-theoretic bound (log2 of the number of masks, and the weights' bits)
 words, neurons and axons, each source counted once, and beside the total of axons that these slices have; axons between
 cores (km1) and packets per step of index order, fast, best and plain mtkahypar; spike-hops of the placement, in order
 and at random; seconds and peak memory of the whole compilation, each network in a process of its own. Trained networks
-are the digits and, with ``--models``, the checkpoints of a folder. The ratios come last.
+are the digits and, with ``--models``, the checkpoints of a folder. Convolutions are unrolled; `cifar10.py` shares
+their lists. The ratios come last.
 """
 
 from __future__ import annotations
@@ -132,9 +133,9 @@ def words_by_method(network: FixedNetwork, slices: CoreSlices) -> dict[str, int]
 
 def partitions(network: FixedNetwork, chip: Chip, rates: Any, best: bool) -> dict[str, CoreSlices]:
     """Slices by method; plain mtkahypar knows no limit but the estimate of sizes."""
-    found = {"index_order": index_order(network, chip), "fast": partition(network, chip, rates=rates)}
+    found = {"index_order": index_order(network, chip), "fast": partition(network, chip, sharing=False, rates=rates)}
     if best and len(found["index_order"].neurons) > 1:
-        found["best"] = partition(network, chip, effort="best", rates=rates)
+        found["best"] = partition(network, chip, effort="best", sharing=False, rates=rates)
         weight = axon_weights(network, found["index_order"], rates)
         plain = blocks(network, found["fast"], weight, len(network.netlist.source) // 4, chip, "DEFAULT")
         found["mtkahypar"] = CoreSlices(tuple(plain))
@@ -152,7 +153,7 @@ def cores_by_axons(network: FixedNetwork, slices: CoreSlices, chip: Chip) -> int
 def measure(name: str, trained: Network, chip: Chip, best: bool) -> Row:
     """All figures of one network; seconds and peak are those of `compile_network` alone."""
     begin, cpu = time.perf_counter(), time.process_time()
-    compiled = compile_network(trained, chip)
+    compiled = compile_network(trained, chip, sharing=False)
     seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     report, network = compiled.report, compiled.network

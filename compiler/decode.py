@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 from ..errors import LimitError, NetworkError, ProgramFileError
 from ..hw_targets import codec
 from .fixed import FixedNetwork, FixedPopulation, FixedProjection
-from .netlist import Ints
 from .overflow import check_overflow
 from .program import CoreTables, Program
 from .synapses import Synapses
@@ -30,10 +30,11 @@ def decode(program: Program) -> FixedNetwork:
     layout = _Layout(program)
     columns = list(each(lambda core: _read_core(program, layout, core), range(len(program.cores))))
     source, target, weight, delay, exponent = (np.concatenate(column) for column in zip(*columns, strict=True))
+    columns.clear()
     populations = _populations(program, layout)
     projections = []
     try:
-        row = (layout.row(source) * len(layout.names) + layout.row(target)).astype(np.int64)
+        row = layout.row(source) * len(layout.names) + layout.row(target)
         pairs = {(layout.index[s], layout.index[t]) for s, t in program.projections}
         for pair in np.unique(row).tolist():
             _require(divmod(pair, len(layout.names)) in pairs, "its lists connect populations that no projection joins")
@@ -52,8 +53,8 @@ def decode(program: Program) -> FixedNetwork:
                 layout.size[t],
                 source[mine] - layout.base[s],
                 target[mine] - layout.base[t],
-                weight[mine].astype(np.int16),
-                delay[mine].astype(np.uint8),
+                weight[mine],
+                delay[mine],
             )
             projections.append(FixedProjection(s, t, synapses, int(scale[0])))
         inputs = tuple(tables.source for tables in program.inputs)
@@ -96,10 +97,12 @@ class _Layout:
         )
         self.routes = self._routes(program)
 
-    def row(self, sources: Ints) -> Ints:
-        return np.asarray(np.searchsorted(self.bounds, sources, side="right") - 1)
+    def row(self, sources: NDArray[np.int32]) -> NDArray[np.int32]:
+        """(n,) the population or input of each."""
+        of_source = np.repeat(np.arange(len(self.names), dtype=np.int32), np.diff(self.bounds))
+        return np.asarray(of_source[sources])
 
-    def _routes(self, program: Program) -> Ints:
+    def _routes(self, program: Program) -> NDArray[np.int32]:
         """(4, packets) source, core, input axon, base, sorted by core and axon."""
         parts = []
         tables = [(c.neurons, c.out_start, c.out_core, c.out_axon, c.out_base) for c in program.cores]
@@ -114,17 +117,21 @@ class _Layout:
                 bool(whole) and int(start[-1]) == len(core) == len(axon) == len(base),
                 "its output axons have broken starts",
             )
-            parts.append(np.stack([np.repeat(numbers.astype(np.int64), count), core.astype(np.int64), axon, base]))
-        routes: Ints = np.concatenate(parts, axis=1).astype(np.int64)
+            parts.append(
+                np.stack(
+                    [np.repeat(numbers.astype(np.int32), count), *(a.astype(np.int32) for a in (core, axon, base))]
+                )
+            )
+        routes: NDArray[np.int32] = np.concatenate(parts, axis=1)
         lists = np.array([len(core.axon_start) for core in program.cores])
         inside = routes[1] < len(lists)
         _require(bool(inside.all()), "an output axon leads to a core that is not there")
         _require(bool((routes[2] < lists[routes[1]]).all()), "an output axon leads to an input axon that is not there")
-        ordered: Ints = routes[:, np.lexsort((routes[0], routes[2], routes[1]))]
+        ordered: NDArray[np.int32] = routes[:, np.lexsort((routes[0], routes[2], routes[1]))]
         return ordered
 
 
-def _read_core(program: Program, layout: _Layout, number: int) -> tuple[Ints, ...]:
+def _read_core(program: Program, layout: _Layout, number: int) -> tuple[NDArray[Any], ...]:
     """(source, target, weight, delay, exponent) of all synapses of a core: each packet delivers its axon's list."""
     core = program.cores[number]
     start, length = core.axon_start.astype(np.int64), core.axon_words.astype(np.int64)
@@ -147,8 +154,13 @@ def _read_core(program: Program, layout: _Layout, number: int) -> tuple[Ints, ..
     rows = np.repeat(first[axon] - np.cumsum(count) + count, count) + np.arange(int(count.sum()))
     compartment = entries.compartment[rows] + np.repeat(base, count)
     _require(bool((compartment < len(core.neurons)).all()), f"core {number}: a base leads to no compartment")
-    target = core.neurons.astype(np.int64)[compartment]
-    return np.repeat(source, count), target, entries.weight[rows], entries.delay[rows], entries.exponent[rows]
+    return (
+        np.repeat(source, count),
+        core.neurons.astype(np.int32)[compartment],
+        entries.weight[rows].astype(np.int16),
+        entries.delay[rows].astype(np.uint8),
+        entries.exponent[rows].astype(np.int8),
+    )
 
 
 def _populations(program: Program, layout: _Layout) -> tuple[FixedPopulation, ...]:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from networks import FLAVOURS, random_network, small_chip
 from reference import simulate
+from snn_compile.compiler.balance import balance
 from snn_compile.compiler.decode import decode
 from snn_compile.compiler.encode import encode
+from snn_compile.compiler.fold import fold
+from snn_compile.compiler.lower import lower
 from snn_compile.compiler.partition import partition
 from snn_compile.compiler.place import place
+from snn_compile.compiler.quantise import quantise
+from snn_compile.compiler.tiles import fill_tiles
+from snn_compile.frontend.data import load
+from snn_compile.frontend.readers import read_model
+from snn_compile.hw_targets import chip as chips
 from snn_compile.runtime.engine import run_engine
 from snn_compile.runtime.lava import run_lava
 
@@ -87,3 +97,23 @@ def test_results_do_not_depend_on_the_number_of_threads():
     assert np.array_equal(one.counts, three.counts)
     assert one.activity.synops == three.activity.synops
     assert one.activity.active_updates == three.activity.active_updates
+
+
+CONVOLUTIONAL = Path(__file__).parents[1] / "examples" / "digits-conv.pt"
+
+
+@pytest.mark.parametrize("target", ["loihi1", "loihi2"])
+def test_the_convolutional_example_is_the_same_everywhere(target):
+    """From tables with shared lists on several cores: engine, PyTorch, the reference and Lava."""
+    chip = chips.load(target)
+    network = quantise(balance(lower(fold(read_model(CONVOLUTIONAL))), chip), chip)
+    few = msgspec.structs.replace(chip.limits, neurons_per_core=(400, "test"))
+    small = msgspec.structs.replace(chip, limits=few)
+    slices = fill_tiles(network, small)
+    assert len(slices.neurons) > 3 and any(slices.shared)
+    decoded = decode(encode(network, place(slices, small), small))
+    assert decoded == network
+    samples = load("digits").test_samples[:4]
+    for way in (by_engine, by_torch):
+        assert assert_equal_to_reference(way, decoded, samples) > 500
+    assert_equal_to_reference(by_lava, decoded, samples[:1])
