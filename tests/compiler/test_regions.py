@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import output_entries, small_chip
 from snn_compile.compiler import threads
@@ -49,8 +49,10 @@ def test_the_curve_meets_every_point_once_and_goes_to_neighbours(bits):
     assert (steps == 1).all()
 
 
+@settings(max_examples=20)
 @given(
     st.integers(0, 2**32 - 1),
+    st.booleans(),
     st.sampled_from(
         [
             {"neurons_per_core": 40},
@@ -61,16 +63,18 @@ def test_the_curve_meets_every_point_once_and_goes_to_neighbours(bits):
         ]
     ),
 )
-def test_every_limit_holds_on_maps(seed, limits):
+def test_every_limit_holds_on_maps(seed, sharing, limits):
     network, chip = convolutions(seed), small_chip(**limits)
     try:
         baseline = index_order(network, chip)
     except LimitError:
         return  # one neuron alone is too much
-    slices = partition(network, chip)
+    slices = partition(network, chip, sharing=sharing)
     assert sorted(np.concatenate(slices.neurons).tolist()) == list(range(network.netlist.neurons))
-    assert all(excess(network, neurons, chip) is None for neurons in slices.neurons)
-    assert output_entries(network.netlist, slices, chip).max() <= chip.limits.out_axons_per_core[0]
+    cores = list(zip(slices.neurons, slices.is_shared(), strict=True))
+    assert all(excess(network, neurons, chip, shared) is None for neurons, shared in cores)
+    if not any(slices.is_shared()):  # `test_sharing` counts those of shared lists
+        assert output_entries(network.netlist, slices, chip).max() <= chip.limits.out_axons_per_core[0]
     assert len(slices.neurons) <= len(baseline.neurons)
 
 
@@ -78,19 +82,20 @@ def test_a_convolution_of_many_channels_takes_a_fraction_of_the_cores_of_index_o
     network = convolutions(0, channels=(3, 32, 32, 32), side=16, density=0.05)
     chip = small_chip(in_axons_per_core=512, out_axons_per_core=1024)
     assert has_maps(network)
-    slices = partition(network, chip)
+    slices = partition(network, chip, sharing=False)
     assert slices.crossing.cores < 0.5 * slices.baseline.cores
     assert slices.crossing.packets < 0.5 * slices.baseline.packets
     assert slices.crossing == Crossing.of(network.netlist, slices, np.ones(int(network.netlist.base[-1])))
 
 
-def test_the_same_slices_on_any_number_of_threads(monkeypatch):
+@pytest.mark.parametrize("sharing", [True, False])
+def test_the_same_slices_on_any_number_of_threads(monkeypatch, sharing):
     network = convolutions(1, channels=(3, 16, 16, 16), side=12, density=0.1)
-    chip = small_chip(in_axons_per_core=300, out_axons_per_core=600, cores_per_chip=4)
+    chip = small_chip(in_axons_per_core=300, out_axons_per_core=600, cores_per_chip=4, neurons_per_core=1000)
     found = []
     for count in (1, 2, 5):
         monkeypatch.setattr(threads, "THREADS", count)
-        found.append(partition(network, chip))
+        found.append(partition(network, chip, sharing=sharing))
     assert len(found[0].neurons) > 4
     for other in found[1:]:
         assert [n.tolist() for n in other.neurons] == [n.tolist() for n in found[0].neurons]
