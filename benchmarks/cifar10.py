@@ -26,6 +26,7 @@ from snn_compile.hw_targets import chip as chips
 from tables import cifar
 
 Row = dict[str, Any]
+WAYS = ("shared", "unrolled")
 
 
 def measure(target: str, sharing: bool, quick: bool, denser: float) -> Row:
@@ -56,20 +57,21 @@ def main() -> None:
     parser.add_argument("--denser", type=float, nargs="+", default=[1.0], help="how many times as many weights")
     parser.add_argument("--targets", default="loihi2,loihi1", help="with commas between them")
     parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--only", choices=WAYS, help="one of the two ways alone")
     options = parser.parse_args()
     rows: dict[str, dict[str, Row]] = {}
     for denser in options.denser:
         for target in options.targets.split(","):
             key = target if denser == 1 else f"{target}, {denser:g} times the weights"
-            for name, sharing in (("shared", True), ("unrolled", False)):
+            for name in [options.only] if options.only else WAYS:
                 with ProcessPoolExecutor(1, get_context("spawn")) as alone:
-                    row = alone.submit(measure, target, sharing, options.quick, denser).result()
+                    row = alone.submit(measure, target, name == "shared", options.quick, denser).result()
                 rows.setdefault(key, {})[name] = row
                 shown = ", ".join(f"{k} {v:.1f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
                 print(f"{key:32} {name:9} {shown}", flush=True)
     print()
     for key, row in rows.items():
-        if all("cores" in row[name] for name in ("shared", "unrolled")):
+        if all("cores" in row.get(name, {}) for name in WAYS):
             ratios = {k: row["unrolled"][k] / row["shared"][k] for k in ("cores", "words", "in_axons", "seconds")}
             print(f"{key:32} unrolled / shared: " + ", ".join(f"{k} {v:.2f}" for k, v in ratios.items()))
     if options.json is not None:
