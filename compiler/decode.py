@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from .synapses import Synapses
 from .threads import each
 
 WAY_OUT = "compile the model again"
-SYNAPSES_MAX = 2**26
-"""Synapses of one core: all neurons of the largest core with as many inputs as there are neurons on it."""
+SYNAPSES_MAX = 2**27
+"""Synapses of a program; a few words of shared lists could stand for any number of them."""
 
 
 def decode(program: Program) -> FixedNetwork:
@@ -96,6 +97,13 @@ class _Layout:
             "its neurons do not stand on exactly one core each",
         )
         self.routes = self._routes(program)
+        self.synapses, self.lock = 0, threading.Lock()
+
+    def count(self, synapses: int) -> None:
+        """Counts the synapses of a core before there is memory for them."""
+        with self.lock:
+            self.synapses += synapses
+        _require(self.synapses <= SYNAPSES_MAX, f"it has more than {SYNAPSES_MAX} synapses")
 
     def row(self, sources: NDArray[np.int32]) -> NDArray[np.int32]:
         """(n,) the population or input of each."""
@@ -150,7 +158,7 @@ def _read_core(program: Program, layout: _Layout, number: int) -> tuple[NDArray[
     _require(len(np.unique(axon)) == len(core.axon_start), f"core {number}: an input axon has no source")
     again = (np.diff(axon) == 0) & (np.diff(source) == 0)
     _require(not bool(again.any()), f"core {number}: a source reaches an input axon twice")
-    _require(int(count.sum()) <= SYNAPSES_MAX, f"core {number} has more than {SYNAPSES_MAX} synapses")
+    layout.count(int(count.sum()))
     rows = np.repeat(first[axon] - np.cumsum(count) + count, count) + np.arange(int(count.sum()))
     compartment = entries.compartment[rows] + np.repeat(base, count)
     _require(bool((compartment < len(core.neurons)).all()), f"core {number}: a base leads to no compartment")

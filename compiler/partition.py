@@ -63,6 +63,7 @@ def partition(
     if rates is None:
         rates = np.ones(int(network.netlist.base[-1]))
     maps = has_maps(network)
+    assert network.netlist.exponents  # made once, before threads ask for them
     with pool() as threads:
         tiles = threads.submit(fill_tiles, network, chip) if maps and sharing else None
         baseline = index_order(network, chip, progress)

@@ -23,6 +23,8 @@ from .threads import each
 
 ROUNDS = 8
 """Times that cores with too many output axons are relieved before tiles are given up."""
+ROOM = 0.95
+"""Share of the output axons that is filled, as needs grow a little where others are cut."""
 NONE = np.zeros(0, np.int64)
 
 TRIES = 4
@@ -90,7 +92,7 @@ class _Routes:
         fits, breaks = 0, len(neurons) + 1
         while breaks - fits > max(1, fits // 64):
             middle = (fits + breaks) // 2
-            holds = self.entries(np.concatenate([beside, neurons[:middle]]), core) <= self.limit
+            holds = self.entries(np.concatenate([beside, neurons[:middle]]), core) <= ROOM * self.limit
             fits, breaks = (middle, breaks) if holds else (fits, middle)
         return fits
 
@@ -101,12 +103,14 @@ def _spread(network: FixedNetwork, tiles: list[Tile], over: list[int], routes: _
     What is displaced needs hardly any output axons, so it fills new cores.
     """
     found = list(tiles)
+    more: list[Tile] = []
     homeless: list[Ints] = []
     spare = np.array([routes.limit - routes.entries(tile.neurons, i) for i, tile in enumerate(tiles)])
     hosts = [i for i in np.argsort(-spare, kind="stable").tolist() if spare[i] > routes.limit // 2]
     for i in over:
         fits = max(1, routes.most(tiles[i].neurons, NONE, i))
-        found[i] = Tile(tiles[i].neurons[:fits], tiles[i].shared)
+        found[i], *others = _fitting(network, tiles[i].neurons[:fits], chip)
+        more += others
         rest = tiles[i].neurons[fits:]
         while len(rest) and hosts:
             k = hosts.pop(0)
@@ -118,8 +122,11 @@ def _spread(network: FixedNetwork, tiles: list[Tile], over: list[int], routes: _
             if size and measure(network, both, chip, shared)[0] is None:
                 homeless.append(own[stay:])
                 found[k], rest = Tile(both, shared), rest[size:]
-        homeless.append(rest)
-    return _joined(network, found + _filled(network, np.concatenate(homeless), chip), chip)
+        while len(rest):
+            size = max(1, routes.most(rest, NONE, i))
+            more += _fitting(network, rest[:size], chip)
+            rest = rest[size:]
+    return _joined(network, found + more + _filled(network, np.concatenate([NONE, *homeless]), chip), chip)
 
 
 def _filled(network: FixedNetwork, neurons: Ints, chip: Chip) -> list[Tile]:
