@@ -127,7 +127,7 @@ def _compile(
     board: Annotated[str | None, typer.Option(help="The board; the smallest with enough chips if absent.")] = None,
     effort: Annotated[Effort, typer.Option(help="How hard to search for few axons between cores.")] = Effort.fast,
     unroll: Annotated[
-        bool, typer.Option("--unroll", help="Give each synapse a place of its own, those of a convolution too.")
+        bool, typer.Option("--unroll", help="Unroll convolutions, instead of sharing lists between places.")
     ] = False,
     list_targets: Annotated[bool, typer.Option("--list-targets", help="Show the targets and their limits.")] = False,
     debug: Debug = False,

@@ -98,12 +98,15 @@ class _Layout:
         )
         self.routes = self._routes(program)
         self.synapses, self.lock = 0, threading.Lock()
+        hosts = {(h.source, h.target) for h in program.hosts}
+        pairs = sum(self.size[s] * self.size[t] for s, t in program.projections if (s, t) not in hosts)
+        self.most = min(SYNAPSES_MAX, pairs)
 
     def count(self, synapses: int) -> None:
         """Counts the synapses of a core before there is memory for them."""
         with self.lock:
             self.synapses += synapses
-        _require(self.synapses <= SYNAPSES_MAX, f"it has more than {SYNAPSES_MAX} synapses")
+        _require(self.synapses <= self.most, f"it has more than {self.most} synapses")
 
     def row(self, sources: NDArray[np.int32]) -> NDArray[np.int32]:
         """(n,) the population or input of each."""
@@ -148,18 +151,20 @@ def _read_core(program: Program, layout: _Layout, number: int) -> tuple[NDArray[
     shared = np.array_equal(length, length[first][np.searchsorted(lists, start)])
     _require(whole and shared, f"core {number}: its synapse lists do not stand one after the other")
     try:
-        entries = codec.read(core.words, core.axon_start, core.axon_words, core.formats, len(core.neurons))
+        starts, lengths = lists.astype(np.uint32), length[first].astype(np.uint16)
+        entries = codec.read(core.words, starts, lengths, core.formats, len(core.neurons))
     except ValueError as error:
         raise _fault(f"core {number}: {error}") from error
     begin, end = np.searchsorted(layout.routes[1], [number, number + 1])
     source, _, axon, base = layout.routes[:, begin:end]
-    first = np.searchsorted(entries.axon, np.arange(len(core.axon_start) + 1))
-    count = (first[1:] - first[:-1])[axon]
+    first = np.searchsorted(entries.axon, np.arange(len(lists) + 1))
+    its_list = np.searchsorted(lists, start)[axon]
+    count = np.diff(first)[its_list]
     _require(len(np.unique(axon)) == len(core.axon_start), f"core {number}: an input axon has no source")
     again = (np.diff(axon) == 0) & (np.diff(source) == 0)
     _require(not bool(again.any()), f"core {number}: a source reaches an input axon twice")
     layout.count(int(count.sum()))
-    rows = np.repeat(first[axon] - np.cumsum(count) + count, count) + np.arange(int(count.sum()))
+    rows = np.repeat(first[its_list] - np.cumsum(count) + count, count) + np.arange(int(count.sum()))
     compartment = entries.compartment[rows] + np.repeat(base, count)
     _require(bool((compartment < len(core.neurons)).all()), f"core {number}: a base leads to no compartment")
     return (

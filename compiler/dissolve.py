@@ -26,7 +26,7 @@ def dissolve(network: FixedNetwork, core: Core, slices: list[Ints], chip: Chip) 
     core.limits[OUT_MAX] = limit
     failures = 0
     kept = list(slices)
-    words: dict[int, int] = {}
+    words: dict[int, tuple[Ints, int]] = {}  # with the array, so that no other takes its id
 
     def measured(neurons: Ints) -> tuple[Excess | None, int]:
         return measure(network, neurons, chip)
@@ -36,8 +36,8 @@ def dissolve(network: FixedNetwork, core: Core, slices: list[Ints], chip: Chip) 
         entries = neuron_entries(network.netlist, CoreSlices(tuple(kept)), chip)
         core.out[:] = entries
         new = [own for own in kept if id(own) not in words]
-        words |= {id(own): found[1] for own, found in zip(new, each(measured, new), strict=True)}
-        share = _shares(kept, entries, [words[id(own)] for own in kept], chip)
+        words |= {id(own): (own, found[1]) for own, found in zip(new, each(measured, new), strict=True)}
+        share = _shares(kept, entries, [words[id(own)][1] for own in kept], chip)
         fullest = share.max(axis=1)
         goes = int(np.argmin(np.where(stays, 2.0, fullest)))
         hosts = [i for i in np.argsort(fullest).tolist() if i != goes][:HOSTS]

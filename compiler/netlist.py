@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ class Netlist:
     weight: NDArray[np.int16]
     delay: NDArray[np.uint8]
     exponent: NDArray[np.int8]
+    _scratch: threading.local = field(default_factory=threading.local, init=False, repr=False)
 
     @classmethod
     def of(cls, network: FixedNetwork) -> Netlist:
@@ -82,10 +83,6 @@ class Netlist:
         """The smallest exponent and how many there are from it to the largest."""
         low = int(self.exponent.min(initial=7))
         return low, max(1, int(self.exponent.max(initial=-8)) - low + 1)
-
-    @cached_property
-    def _scratch(self) -> threading.local:
-        return threading.local()
 
     def _count(self) -> NDArray[np.int32]:
         """Zeros for each source and exponent, and zeros again after each use: a core shall not pay for all sources.

@@ -63,7 +63,7 @@ def partition(
     if rates is None:
         rates = np.ones(int(network.netlist.base[-1]))
     maps = has_maps(network)
-    assert network.netlist.exponents  # made once, before threads ask for them
+    _ = network.netlist.exponents  # made once, before threads ask for them
     with pool() as threads:
         tiles = threads.submit(fill_tiles, network, chip) if maps and sharing else None
         baseline = index_order(network, chip, progress)
@@ -73,7 +73,7 @@ def partition(
         small = len(network.netlist.source) <= GROW_BESIDE_MAPS
         if len(baseline.neurons) > 1:
             weight = axon_weights(network, baseline, rates)
-            if maps and (small or not found[-1].shared):
+            if maps and (small or not any(found[-1].is_shared())):
                 found.append(CoreSlices(tuple(exchange(network, _regions(network, chip), weight, chip)), "fast"))
             if not maps or small:
                 found.append(_grown(network, chip, weight, len(baseline.neurons), progress))
@@ -84,7 +84,8 @@ def partition(
     crossing = [Crossing.of(network.netlist, slices, rates) for slices in found]
     best = min(range(len(found)), key=lambda i: (len(found[i].neurons), crossing[i].packets, crossing[i].axons))
     if len(found[best].neurons) == 1:
-        best = min(range(len(found)), key=lambda i: _words(network, found[i], chip))
+        single = [i for i in range(len(found)) if len(found[i].neurons) == 1]
+        best = min(single, key=lambda i: _words(network, found[i], chip))
     neurons = found[best].neurons
     if best == 0:
         neurons = _ordered(network, neurons, chip)

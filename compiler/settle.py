@@ -65,6 +65,7 @@ def fill_each(network: FixedNetwork, core: Core, order: Ints, chip: Chip) -> Ite
     start = saved = 0
     while start < len(order):
         size, saved = _fill_one(network, core, order, start, saved, chip)
+        core.limits[[WORDS_MAX, MEMORY]] = chip.synapse_words, chip.memory_words
         yield size
         start += size
 

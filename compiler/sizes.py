@@ -29,7 +29,7 @@ class PartitionRow(msgspec.Struct, frozen=True):
     Attributes:
         method: that the slices come from.
         shared_cores: whose lists are shared between sources with a base each; see `tiles`.
-        cores_bound: no partition takes fewer cores; see `cores_bound`.
+        cores_bound: no partition with so many words takes fewer cores; see `cores_bound`.
         axons, packets: between cores, as `Crossing` counts them.
         index_order_cores, index_order_axons, index_order_packets: the same in index order.
     """

@@ -58,7 +58,8 @@ def fill_tiles(network: FixedNetwork, chip: Chip) -> CoreSlices:
         routes = _Routes(network, tiles, chip)
         over = [i for i, tile in enumerate(tiles) if routes.entries(tile.neurons, i) > routes.limit]
         if not over:
-            return CoreSlices(tuple(t.neurons for t in tiles), "tiles", shared=tuple(t.shared for t in tiles))
+            shared = tuple(tile.shared for tile in tiles)
+            return CoreSlices(tuple(t.neurons for t in tiles), "tiles", shared=shared if any(shared) else ())
         tiles = _spread(network, tiles, over, routes, chip)
     return CoreSlices((), "tiles")
 
@@ -98,9 +99,9 @@ class _Routes:
 
 
 def _spread(network: FixedNetwork, tiles: list[Tile], over: list[int], routes: _Routes, chip: Chip) -> list[Tile]:
-    """Neurons of cores with too many output axons go to cores that have some left, which give neurons in return.
+    """Neurons of cores with too many output axons go to cores that have most of theirs left, then to new ones.
 
-    What is displaced needs hardly any output axons, so it fills new cores.
+    The cores that take them give neurons in return, which need hardly any output axons and fill new cores.
     """
     found = list(tiles)
     more: list[Tile] = []
@@ -149,12 +150,16 @@ def _tiles(network: FixedNetwork, population: FixedPopulation, first: int, chip:
     places = np.column_stack([plane.reshape(-1), row, column])
     sizes = (len(planes), *population.shape[1:])
     shape = _shape(network, places, first, sizes, chip)
-    block = places // shape
-    counts = [ceil(size / step) for size, step in zip(sizes, shape, strict=True)]
-    number = np.ravel_multi_index(tuple(block.T), counts)
+    number = _block_numbers(places, sizes, shape)
     order = np.argsort(number, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
     return [tile for found in each(lambda part: _fitting(network, first + part, chip), parts) for tile in found]
+
+
+def _block_numbers(places: Ints, sizes: tuple[int, ...], shape: tuple[int, ...]) -> Ints:
+    """(n,) the block of each place."""
+    counts = [ceil(size / step) for size, step in zip(sizes, shape, strict=True)]
+    return np.asarray(np.ravel_multi_index(tuple((places // shape).T), counts))
 
 
 def _shape(network: FixedNetwork, places: Ints, first: int, sizes: tuple[int, ...], chip: Chip) -> tuple[int, ...]:
@@ -172,12 +177,11 @@ def _shape(network: FixedNetwork, places: Ints, first: int, sizes: tuple[int, ..
         step = min(channels, chip.neurons_per_core // (area[0] * area[1]))
         while step:
             shape = (step, *area)
-            corner = [size // block // 2 * block for size, block in zip(sizes, shape, strict=True)]
-            inside = ((places >= corner) & (places < np.add(corner, shape))).all(axis=1)
-            neurons = first + np.flatnonzero(inside)
-            cores = ceil(channels / step) * ceil(height / area[0]) * ceil(width / area[1])
-            if not len(neurons):
-                break
+            number = _block_numbers(places, sizes, shape)
+            counts = np.bincount(number)
+            inside = np.flatnonzero(counts == counts.max())
+            neurons = first + np.flatnonzero(number == inside[len(inside) // 2])
+            cores = int((counts > 0).sum())
             if measure(network, neurons, chip, shared=True)[0] is None:
                 return cores, cores * len(network.netlist.lists_of(neurons, True).list_of), shape
             if measure(network, neurons, chip)[0] is None:
@@ -195,16 +199,12 @@ def _fitting(network: FixedNetwork, neurons: Ints, chip: Chip) -> list[Tile]:
         problem, words = measure(network, neurons, chip, shared)
         if problem is None:
             found.append((words, not shared, Tile(neurons, shared)))
-        elif len(neurons) == 1 and not shared:
-            raise problem.error(network.netlist.label(int(neurons[0])), chip)
-    return [min(found)[2]] if found else _split(network, Tile(neurons, True), 2, chip)
-
-
-def _split(network: FixedNetwork, tile: Tile, count: int, chip: Chip) -> list[Tile]:
-    if len(tile.neurons) == 1:
-        return [tile]
-    parts = np.array_split(tile.neurons, min(count, len(tile.neurons)))
-    return [tile for found in each(lambda part: _fitting(network, part, chip), parts) for tile in found]
+    if found:
+        return [min(found)[2]]
+    if len(neurons) == 1:
+        assert problem is not None
+        raise problem.error(network.netlist.label(int(neurons[0])), chip)
+    return [tile for half in np.array_split(neurons, 2) for tile in _fitting(network, half, chip)]
 
 
 def _joined(network: FixedNetwork, tiles: list[Tile], chip: Chip) -> list[Tile]:
