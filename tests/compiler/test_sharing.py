@@ -13,12 +13,13 @@ from snn_compile.compiler import file
 from snn_compile.compiler.decode import decode
 from snn_compile.compiler.encode import encode
 from snn_compile.compiler.fixed import FixedInput, FixedNetwork, FixedPopulation, FixedProjection
-from snn_compile.compiler.limits import excess, synapse_words
+from snn_compile.compiler.limits import excess, measure, synapse_words
 from snn_compile.compiler.lower import unroll
 from snn_compile.compiler.nodes import Conv2d
 from snn_compile.compiler.partition import partition
 from snn_compile.compiler.place import place
 from snn_compile.compiler.slices import CoreSlices
+from snn_compile.compiler.synapses import Synapses
 from snn_compile.compiler.tiles import fill_tiles
 from snn_compile.compiler.traffic import Traffic
 from snn_compile.errors import LimitError, ProgramFileError
@@ -113,7 +114,6 @@ def test_any_network_comes_back_from_shared_lists(drawn, seed):
 
 
 def synapse_words_of(network, neurons, chip):
-    from snn_compile.compiler.limits import measure
 
     return measure(network, neurons, chip, shared=True)[1]
 
@@ -147,7 +147,6 @@ def test_two_entries_for_a_population_axon_and_one_more_to_another_chip():
             enumerate(("a", "b"))]  # fmt: skip
     weights = np.diag([2, 2, 2, 2]) + np.diag([4, 4, 4], -1)
     weights[3, 0] = 6
-    from snn_compile.compiler.synapses import Synapses
 
     joined = FixedProjection("a", "b", Synapses.from_dense(weights.astype(np.int16)), 0)
     network = FixedNetwork((FixedInput("x", (1,), "rate", 1, 1),), tuple(made), (joined,), ("b",), 4)
@@ -188,3 +187,55 @@ def test_bases_that_contradict_the_tables_are_refused(change, message):
     changed = {key: np.full(len(getattr(entry, key)), value) for key, value in change.items()}
     with pytest.raises(ProgramFileError, match=message):
         decode(replace(program, inputs=(replace(entry, **changed),)))
+
+
+def on_maps(*shapes):
+    return [FixedPopulation(n, s, np.arange(np.prod(s)), 4095, 0, 100, *np.zeros((2, int(np.prod(s)))), min(i, 1))
+            for i, (n, s) in enumerate(zip("abc", shapes, strict=False))]  # fmt: skip
+
+
+def fan_in(rng, n_source, n_target, count):
+    """Each target has so many sources at random."""
+    sources = np.concatenate([rng.choice(n_source, count, replace=False) for _ in range(n_target)])
+    weights = (2 * rng.integers(1, 60, count * n_target)).astype(np.int16)
+    return Synapses.from_triples(n_source, n_target, sources, np.repeat(np.arange(n_target), count), weights)
+
+
+def test_one_core_is_better_than_two_with_fewer_words():
+    rng = np.random.default_rng(0)
+    made = on_maps((1, 44, 50), (1, 20, 20), (1, 20, 20))
+    joined = [FixedProjection(s, t, fan_in(rng, *sizes), -4) for s, t, sizes in
+              (("x", "a", (10, 2200, 1)), ("a", "b", (2200, 400, 25)), ("a", "c", (2200, 400, 25)))]  # fmt: skip
+    network = FixedNetwork((FixedInput("x", (10,), "rate", 1, 1),), tuple(made), tuple(joined), ("b", "c"), 4)
+    assert len(partition(network, small_chip()).neurons) == 1
+
+
+def test_neurons_that_reach_many_cores_are_spread():
+    """A map whose neurons all feed a layer at random: its output axons fill cores long before its neurons do."""
+    rng = np.random.default_rng(0)
+    made = on_maps((8, 16, 16))
+    size, flat = 2048, 60
+    made.append(FixedPopulation("f", (flat,), np.arange(flat), 4095, 0, 100, np.zeros(flat), np.zeros(flat), 1))
+    one = FixedProjection("x", "a", fan_in(rng, 256, size, 1), -4)
+    network = FixedNetwork(
+        (FixedInput("x", (256,), "rate", 1, 1),),
+        tuple(made),
+        (one, FixedProjection("a", "f", fan_in(rng, size, flat, 300), -4)),
+        ("f",),
+        4,
+    )
+    chip = small_chip(in_axons_per_core=500, out_axons_per_core=500, neurons_per_core=1500)
+    slices = fill_tiles(network, chip)
+    silence = {name: np.zeros(network.by_name[name].size) for name in network.netlist.names}
+    entries = Traffic.of(network.netlist, slices, silence).output_entries(np.zeros(len(slices.neurons)))
+    assert len(slices.neurons) > 4 and entries.max() <= 500
+    assert decode(encode(network, place(slices, chip), chip)) == network
+
+
+def test_a_map_that_lives_in_a_corner_is_one_tile():
+    alive = np.ravel_multi_index(tuple(a.ravel() for a in np.mgrid[:6, :6]), (64, 64))
+    made = FixedPopulation("p", (1, 64, 64), alive, 4095, 0, 100, np.zeros(36), np.zeros(36), 0)
+    synapses = Synapses.from_dense(2 * np.eye(36, dtype=np.int16))
+    joined = FixedProjection("x", "p", synapses, -4)
+    network = FixedNetwork((FixedInput("x", (36,), "rate", 1, 1),), (made,), (joined,), ("p",), 4)
+    assert [len(n) for n in fill_tiles(network, small_chip()).neurons] == [36]
