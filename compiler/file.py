@@ -194,7 +194,7 @@ class _Reader:
         )
         sizes = {p.name: p.size for p in head.populations} | {e.source.name: e.source.size for e in inputs}
         hosts = tuple(self.host(i, entry, sizes) for i, entry in enumerate(head.hosts))
-        return Program(
+        program = Program(
             head.target,
             head.board,
             head.steps,
@@ -207,6 +207,11 @@ class _Reader:
             head.facts,
             head.votes,
         )
+        entries, limit = program.output_entries(), chip.limits.out_axons_per_core[0]
+        if entries.max() > limit:
+            core = int(entries.argmax())
+            raise self.fault(f"core {core} needs {entries[core]} output axons, {chip.name} has {limit}")
+        return program
 
     def source(self, entry: _Input) -> FixedInput:
         if not (_is_shape(entry.shape) and 1 <= entry.max_value < 2**16 and 1 <= entry.levels < 2**16):
@@ -231,11 +236,6 @@ class _Reader:
                 raise self.fault(f"core {number} has {len(arrays[key])} {key}, {chip.name} has {limit}")
         if not len(arrays["neurons"]):
             raise self.fault(f"core {number} has no neurons")
-        axons = len(np.unique(arrays["out_core"].astype(np.uint32) << 16 | arrays["out_axon"]))
-        if axons > chip.limits.out_axons_per_core[0]:
-            raise self.fault(
-                f"core {number} has {axons} output axons, {chip.name} has {chip.limits.out_axons_per_core[0]}"
-            )
         longest = int(arrays["axon_words"].max(initial=0))
         memory = chip.words_needed(len(arrays["words"]), len(arrays["neurons"]))
         if longest > chip.limits.words_per_list[0] or memory > chip.memory_words:

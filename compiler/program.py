@@ -120,3 +120,20 @@ class Program:
     cores: tuple[CoreTables, ...]
     manifest: Mapping[str, Any] = field(default_factory=dict)
     votes: int = 1
+
+    def output_entries(self) -> NDArray[np.int64]:
+        """(cores,) output-axon entries: one per axon, two where several sources address it, one more to another chip.
+
+        All neurons of a core that address the same input axon share the entry.
+        """
+        tables: list[CoreTables | InputTables] = [*self.cores, *self.inputs]
+        axons = [t.out_core.astype(np.int64) << 16 | t.out_axon for t in tables]
+        different, count = np.unique(np.concatenate(axons), return_counts=True)
+        chip = np.array([core.place[0] for core in self.cores])
+        entries = np.zeros(len(self.cores), np.int64)
+        for number in range(len(self.cores)):
+            own = np.unique(axons[number])
+            several = count[np.searchsorted(different, own)] > 1
+            to = np.minimum(own >> 16, len(chip) - 1)  # `decode` refuses cores that are not there
+            entries[number] = len(own) + several.sum() + (chip[to] != chip[number]).sum()
+        return entries

@@ -94,7 +94,10 @@ def test_tiles_hold_every_limit_and_give_the_unrolled_network_back(network, limi
     chips = np.arange(len(slices.neurons)) // chip.cores_per_chip
     assert traffic.output_entries(chips).max() <= chip.limits.out_axons_per_core[0]
     if chips.max() < 8:
-        assert decode(encode(network, place(slices, chip), chip)) == network
+        placement = place(slices, chip)
+        program = encode(network, placement, chip)
+        assert decode(program) == network
+        assert np.array_equal(program.output_entries(), traffic.output_entries(placement.chip_of()))
 
 
 @given(any_network(), st.integers(0, 2**32 - 1))
