@@ -22,7 +22,7 @@ import typer
 
 from .atomic import check_writable, write_whole
 from .errors import DataError, ModelFileError, OutputError, ProgramFileError, SnnCompileError
-from .frontend.processes import speaks
+from .frontend.processes import joined, speaks
 
 if TYPE_CHECKING:
     from .compiler.fixed import FixedNetwork
@@ -64,7 +64,7 @@ def command(function: Callable[..., None]) -> Callable[[], None]:
             function(*args, **kwargs)
         except KeyboardInterrupt as error:
             _fail(str(error) or "interrupted")
-            raise typer.Exit(130) from None
+            _leave(130)
         except BrokenPipeError:  # whoever read standard output has had enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
@@ -72,11 +72,20 @@ def command(function: Callable[..., None]) -> Callable[[], None]:
             if kwargs.get("debug"):
                 raise
             _fail(_sentence(error))
-            raise typer.Exit(1) from None
+            _leave(1)
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(guarded)
     return lambda: app()
+
+
+def _leave(code: int) -> None:
+    """Ends the command; at once in one of several processes, whose threads abort it when the others are gone first."""
+    if joined():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise typer.Exit(code) from None
 
 
 def _sentence(error: BaseException) -> str:

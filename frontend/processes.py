@@ -37,7 +37,12 @@ def _size() -> int:
 
 def speaks() -> bool:
     """Whether this process reports errors: of those that have joined, the first one does for all."""
-    return rank() == 0 or not _join.cache_info().currsize
+    return rank() == 0 or not joined()
+
+
+def joined() -> bool:
+    """Whether this process has found the others of its run."""
+    return bool(_join.cache_info().currsize)
 
 
 class World:
