@@ -15,7 +15,7 @@ from ..hw_targets.chip import Chip
 from .fill import ADDED, FULL, MEMORY, SIZE, WORDS, WORDS_MAX, Core, clear, try_add
 from .fixed import FixedNetwork
 from .limits import measure
-from .netlist import Ints, Netlist
+from .netlist import NONE, Ints, Netlist
 from .nodes import FloatArray
 from .order import ordered
 from .settle import Progress, proven
@@ -23,9 +23,6 @@ from .settle import Progress, proven
 BUCKETS = 1024
 REFUSALS = 64
 """Neurons that may not fit one after the other before a core is left."""
-
-
-NONE = np.zeros(0, np.int64)
 
 
 class Frontier(NamedTuple):

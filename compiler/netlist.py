@@ -15,6 +15,7 @@ from ..hw_targets.formats import Parts
 from .fixed import FixedNetwork
 
 Ints = NDArray[np.int64]
+NONE: Ints = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +110,8 @@ class Netlist:
         compartment, weight, delay, exponent = synapses
         lists, kept = _shared(begin, compartment, weight, delay, exponent, shared)
         length = np.diff(begin)[kept]
-        base = axon = np.zeros(0, np.int64)
         if not len(sources):
-            return CoreLists(sources, axon, base, lists, lists, Parts.cut(*([axon] * 5)))
+            return CoreLists(sources, NONE, NONE, lists, lists, Parts.cut(*([NONE] * 5)))
         alone = np.bincount(lists) == 1
         if shared:
             base = np.where(alone[lists], 0, np.minimum.reduceat(compartment, begin[:-1]))

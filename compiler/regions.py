@@ -128,6 +128,7 @@ def _lopsided(share: FloatArray) -> bool:
 
 
 def on_a_map(population: FixedPopulation) -> bool:
+    """Whether it has rows and columns, channel by channel."""
     return len(population.shape) == 3 and min(population.shape[1:]) > 1
 
 

@@ -8,6 +8,7 @@ or unrolled lists.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil
 from typing import NamedTuple
 
@@ -15,8 +16,8 @@ import numpy as np
 
 from ..hw_targets.chip import Chip
 from .fixed import FixedNetwork, FixedPopulation
-from .limits import measure
-from .netlist import Ints
+from .limits import excess, measure
+from .netlist import NONE, Ints
 from .regions import on_a_map
 from .slices import CoreSlices
 from .threads import each
@@ -25,8 +26,6 @@ ROUNDS = 8
 """Times that cores with too many output axons are relieved before tiles are given up."""
 ROOM = 0.95
 """Share of the output axons that is filled, as needs grow a little where others are cut."""
-NONE = np.zeros(0, np.int64)
-
 TRIES = 4
 """Cores that a small tile is offered to."""
 
@@ -90,12 +89,20 @@ class _Routes:
 
     def most(self, neurons: Ints, beside: Ints, core: int) -> int:
         """How many of these neurons can stand beside others on a core, the first before the last."""
-        fits, breaks = 0, len(neurons) + 1
-        while breaks - fits > max(1, fits // 64):
-            middle = (fits + breaks) // 2
-            holds = self.entries(np.concatenate([beside, neurons[:middle]]), core) <= ROOM * self.limit
-            fits, breaks = (middle, breaks) if holds else (fits, middle)
-        return fits
+
+        def holds(count: int) -> bool:
+            return self.entries(np.concatenate([beside, neurons[:count]]), core) <= ROOM * self.limit
+
+        return _largest(len(neurons), holds)
+
+
+def _largest(most: int, holds: Callable[[int], bool]) -> int:
+    """The largest number for which it holds, to within a 64th; it holds for 0, and for no larger one than it fails."""
+    fits, breaks = 0, most + 1
+    while breaks - fits > max(1, fits // 64):
+        middle = (fits + breaks) // 2
+        fits, breaks = (middle, breaks) if holds(middle) else (fits, middle)
+    return fits
 
 
 def _spread(network: FixedNetwork, tiles: list[Tile], over: list[int], routes: _Routes, chip: Chip) -> list[Tile]:
@@ -133,14 +140,14 @@ def _spread(network: FixedNetwork, tiles: list[Tile], over: list[int], routes: _
 def _filled(network: FixedNetwork, neurons: Ints, chip: Chip) -> list[Tile]:
     """Cores filled one after the other, as far as the exact size allows; lists of one synapse share well."""
     found: list[Tile] = []
+
+    def holds(count: int) -> bool:
+        return any(excess(network, neurons[:count], chip, shared) is None for shared in (True, False))
+
     while len(neurons):
-        fits, breaks = 0, min(len(neurons), chip.neurons_per_core) + 1
-        while breaks - fits > max(1, fits // 64):
-            middle = (fits + breaks) // 2
-            holds = any(measure(network, neurons[:middle], chip, shared)[0] is None for shared in (True, False))
-            fits, breaks = (middle, breaks) if holds else (fits, middle)
-        found += _fitting(network, neurons[: max(1, fits)], chip)
-        neurons = neurons[max(1, fits) :]
+        size = max(1, _largest(min(len(neurons), chip.neurons_per_core), holds))
+        found += _fitting(network, neurons[:size], chip)
+        neurons = neurons[size:]
     return found
 
 
