@@ -14,6 +14,7 @@ from ..hw_targets.codec import write
 from ..hw_targets.formats import pack
 from .fixed import FixedNetwork
 from .netlist import Ints, Netlist
+from .neurons import check_neuron
 from .place import Placement
 from .program import CoreTables, HostTables, InputTables, PopulationHeader, Program
 from .scale import WEIGHT_MAX, WEIGHT_MIN
@@ -85,6 +86,8 @@ def _tables(netlist: Netlist, neurons: Ints, shared: bool, chip: Chip) -> tuple[
 
 
 def _check_values(network: FixedNetwork, chip: Chip) -> None:
+    for p in network.populations:
+        check_neuron(p.name, chip, p.reset == "subtract", p.refractory, p.payload_bits)
     for q in network.projections:
         label = f"{q.source} -> {q.target}"
         if q.host:
@@ -130,7 +133,7 @@ def _configuration(
 ) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
     """(configuration, profiles) of a core's compartments; see `CoreTables`."""
     row = netlist.population_of(neurons)
-    constants = np.array([(p.du, p.dv, p.vth) for p in network.populations], np.int32)
+    constants = np.array([p.profile for p in network.populations], np.int32)
     profiles, profile = np.unique(constants[row], axis=0, return_inverse=True)
     mantissa = np.concatenate([p.bias_mant for p in network.populations])[neurons].astype(np.int64)
     exponent = np.concatenate([p.bias_exp for p in network.populations])[neurons].astype(np.int64)

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 import msgspec
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..atomic import whole_file
 from ..errors import ProgramFileError
 from ..hw_targets import chip as chips
-from .fixed import FixedInput
+from .fixed import Encoding, FixedInput
 from .program import (
     CORE_ARRAYS,
     FORMAT_VERSION,
@@ -39,7 +39,7 @@ MAX_CORES = 2**14
 class _Input(msgspec.Struct, frozen=True):
     name: str
     shape: tuple[int, ...]
-    encoding: Literal["graded", "rate", "spikes", "bias"]
+    encoding: Encoding
     max_value: int
     levels: int
 

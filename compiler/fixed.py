@@ -1,12 +1,21 @@
 """`FixedNetwork`: the contract. Its meaning is the integer arithmetic below, equal in every backend, bit for bit.
 
 Each population has a window of `steps` local steps; it begins `offset` steps after that of the first layer. In its
-local step j, with ``tz(x, s) = sign(x) (|x| >> s)``::
+local step j, with ``tz(x, s) = sign(x) (|x| >> s)`` and ``bias = bias_mant << bias_exp``::
 
     a = sum over projections and delays: (sum of w * s[source, arriving at j]) << exponent
-    u = tz(u (4095 - du), 12) + (a << 6)
-    v = clip(tz(v (4096 - dv), 12) + u + (bias_mant << bias_exp), -(2^23 - 1), 2^23 - 1)
-    s = v > (vth << 6);   v = 0 where s;   u = v = 0 before the window begins
+
+    lif:          u = tz(u (4095 - du), 12) + (a << 6)
+                  v = clip(tz(v (4096 - dv), 12) + u + bias, -(2^23 - 1), 2^23 - 1)
+                  s = v > (vth << 6);   v = 0 where s, or v - (vth << 6) with the reset "subtract"
+                  in the `refractory` steps after a spike v stays as it is and s = 0
+
+    sigma-delta:  sigma = sigma + a;   act' = max(sigma + bias, 0), or sigma + bias with the activation "identity"
+                  delta = act' - act + residue;   error = error + delta if `cumulative`, else delta
+                  sent = delta where |error| >= vth, else 0;   error = 0 where sent
+                  residue = delta - sent;   act = act';   s = sent >> state_exp
+
+All state is 0 before the window begins. In traces, u and v of a sigma-delta neuron are sigma and act.
 
 A spike of local step i arrives at ``j = i + lag``, ``lag = offset(source) + 1 + delay - offset(target)``; inputs have
 the offset -1. Nothing arrives from before the window or from the sample before. A *host* projection is computed
@@ -15,11 +24,13 @@ outside the chip, once per sample: ``bias_mant += (sum of w * value) >> -exponen
 A negative exponent shifts right and floors, once per projection, delay and neuron: Lava shifts what leaves a
 projection in one step before it waits for its delay.
 
-Source: the fixed-point models of lava-nc 0.10.0 (LIF, LIFReset, Sparse, DelaySparse).
+Source: the fixed-point models of lava-nc 0.10.0 (LIF, LIFReset, SigmaDelta, Sparse, DelaySparse); the reset
+"subtract" has no model there, `refractory` one in float only (LIFRefractory).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,20 +52,31 @@ FRACTION_BITS = 6
 """Fractional bits of u and v below one unit of `a` and of the threshold."""
 
 
+REFRACTORY_MAX = 62
+"""Loihi 1 counts 1 to 63 steps in 6 bits, of which the first is the spike's own (nengo-loihi)."""
+
+PROFILE = ("du", "dv", "vth", "model", "refractory", "state_exp", "payload")
+"""Columns of a core's table of profiles. model: 1 sigma-delta, + 2 reset "subtract" or activation "identity", + 4
+cumulative."""
+
+Encoding = Literal["graded", "rate", "spikes", "bias", "delta"]
+
+
 @dataclass(frozen=True)
 class FixedInput:
     """An input population as the host sends it.
 
     Attributes:
         encoding: ``graded`` (payload = the value at every step), ``rate`` (binary spikes), ``spikes`` (the sample
-            brings a payload per step), ``bias`` (only host projections leave it).
+            brings a payload per step), ``bias`` (only host projections leave it), ``delta`` (the payload's change
+            since the step before: for a steady sample all of it in the first step).
         max_value: largest raw value of a sample.
         levels: the payload of `max_value`; payload = floor(value * levels / max_value + 1/2). 1 for binary spikes.
     """
 
     name: str
     shape: Shape
-    encoding: Literal["graded", "rate", "spikes", "bias"]
+    encoding: Encoding
     max_value: int
     levels: int
 
@@ -65,7 +87,17 @@ class FixedInput:
     @property
     def payload(self) -> int:
         """The largest payload that it can send in one step."""
-        return self.levels if self.encoding in ("graded", "bias", "spikes") else 1
+        return 1 if self.encoding == "rate" else self.levels
+
+    @property
+    def signed(self) -> bool:
+        """Whether payloads can be negative."""
+        return self.encoding == "delta"
+
+    @property
+    def total(self) -> int | None:
+        """What a source's payloads can sum up to at most, whatever the number of steps; None: steps * payload."""
+        return self.levels if self.encoding == "delta" else None
 
     @property
     def payload_bits(self) -> int:
@@ -75,8 +107,21 @@ class FixedInput:
 
 @dataclass(frozen=True, eq=False)
 class FixedPopulation:
-    """LIF neurons in integers: `du`, `dv` 12-bit decays (du 4095: no memory, -1: no decay), `vth` 17 bits,
-    `bias_mant` (size,) int16 of 13 bits, `bias_exp` (size,) uint8 0 … 7, `offset` the start of its window."""
+    """Neurons in integers.
+
+    Attributes:
+        origin: (size,) int32, each neuron's index in the trained layer.
+        du, dv: 12-bit decays (du 4095: no memory, -1: no decay); a sigma-delta neuron has none (-1 and 0).
+        vth: 17 bits; of a sigma-delta neuron 23 bits, in units of its state.
+        bias_mant: (size,) int16 of 13 bits.
+        bias_exp: (size,) uint8 0 … 7.
+        offset: the start of its window.
+        model: which of the two equations holds.
+        reset: what a LIF neuron's spike does to v.
+        refractory: steps after a spike, 0 … 62, in which a LIF neuron's v rests.
+        activation, cumulative, state_exp: of a sigma-delta neuron.
+        payload: no spike carries more than this, up or down; 1 for LIF neurons, proven for others.
+    """
 
     name: str
     shape: Shape
@@ -87,6 +132,13 @@ class FixedPopulation:
     bias_mant: NDArray[Any]
     bias_exp: NDArray[Any]
     offset: int
+    model: Literal["lif", "sigma-delta"] = "lif"
+    reset: Literal["zero", "subtract"] = "zero"
+    refractory: int = 0
+    activation: Literal["relu", "identity"] = "relu"
+    cumulative: bool = False
+    state_exp: int = 0
+    payload: int = 1
 
     def __post_init__(self) -> None:
         for key, dtype in (("origin", np.int32), ("bias_mant", np.int16), ("bias_exp", np.uint8)):
@@ -95,8 +147,7 @@ class FixedPopulation:
                 raise LimitError(self.name, f"{key} does not fit {np.dtype(dtype).name}", "scale the population down")
             object.__setattr__(self, key, frozen_array(array, dtype))
         assert self.bias_mant.shape == self.bias_exp.shape == self.origin.shape
-        ranges = (("du", -1, 4095), ("dv", 0, 4095), ("vth", 0, 2**17 - 1), ("offset", 0, 2**16))
-        for key, low, high in ranges:
+        for key, (low, high) in self._ranges().items():
             value = getattr(self, key)
             if not (isinstance(value, int) and low <= value <= high):
                 raise LimitError(
@@ -105,13 +156,63 @@ class FixedPopulation:
         if self.size and (np.abs(self.bias_mant.astype(int) + 0.5).max() > 4096 or self.bias_exp.max() > 7):
             raise LimitError(self.name, "a bias exceeds 13 bits << 7", "scale the population down")
 
+    def _ranges(self) -> dict[str, tuple[int, int]]:
+        ranges = {"vth": (0, 2**17 - 1), "offset": (0, 2**16), "refractory": (0, REFRACTORY_MAX), "state_exp": (0, 7)}
+        if self.model == "lif":
+            return ranges | {"du": (-1, 4095), "dv": (0, 4095), "state_exp": (0, 0), "payload": (1, 1)}
+        return ranges | {
+            "du": (-1, -1), "dv": (0, 0), "vth": (0, U_LIMIT - 1), "refractory": (0, 0), "payload": (1, 2**24)
+        }  # fmt: skip
+
     @property
     def size(self) -> int:
         return len(self.origin)
 
     @property
-    def payload(self) -> int:
-        return 1
+    def graded(self) -> bool:
+        """Whether its spikes carry payloads, of either sign."""
+        return self.model == "sigma-delta"
+
+    signed = graded
+
+    @property
+    def spike_dtype(self) -> type[np.uint8] | type[np.int32]:
+        """What holds its spikes in a trace."""
+        return np.int32 if self.graded else np.uint8
+
+    @property
+    def payload_bits(self) -> int:
+        """Without the sign; 0 for binary spikes."""
+        return int(self.payload).bit_length() if self.graded else 0
+
+    @property
+    def total(self) -> int | None:
+        """What the payloads of one neuron can sum up to at most, whatever the number of steps; None: steps."""
+        return self.payload if self.graded else None
+
+    @property
+    def profile(self) -> tuple[int, ...]:
+        """What its neurons have in common, as one row of a core's table of profiles; see `PROFILE`."""
+        sigma_delta, variant = self.model == "sigma-delta", self.reset == "subtract" or self.activation == "identity"
+        code = sigma_delta + 2 * variant + 4 * self.cumulative
+        return self.du, self.dv, self.vth, code, self.refractory, self.state_exp, self.payload
+
+    @staticmethod
+    def of_profile(profile: Sequence[int]) -> dict[str, Any]:
+        """The fields that `profile` was made of.
+
+        >>> FixedPopulation.of_profile((4095, 2048, 100, 2, 0, 0, 1))["reset"]
+        'subtract'
+        """
+        du, dv, vth, code, refractory, state_exp, payload = profile
+        fields = {"du": du, "dv": dv, "vth": vth, "refractory": refractory, "state_exp": state_exp, "payload": payload}
+        if code & 1:
+            return fields | {
+                "model": "sigma-delta",
+                "activation": "identity" if code & 2 else "relu",
+                "cumulative": bool(code & 4),
+            }
+        return fields | {"reset": "subtract" if code & 2 else "zero"}
 
     @property
     def bias(self) -> NDArray[np.int64]:
@@ -121,7 +222,7 @@ class FixedPopulation:
 
     def _key(self) -> tuple[Any, ...]:
         arrays = (self.origin, self.bias_mant, self.bias_exp)
-        return (self.name, self.shape, self.du, self.dv, self.vth, self.offset, *(a.tobytes() for a in arrays))
+        return (self.name, self.shape, self.profile, self.offset, *(a.tobytes() for a in arrays))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FixedPopulation) and self._key() == other._key()

@@ -284,7 +284,8 @@ class LIF(_Node):
     """Leaky integrate-and-fire neurons.
 
     charge  ``v += (x - v) / tau`` (``decay_input``) or ``v = v (1 - 1/tau) + x``; spike where ``v >= threshold``
-    (``fires`` ">=") or ``v > threshold``; then v = 0 (``reset`` "hard") or v -= threshold ("soft").
+    (``fires`` ">=") or ``v > threshold``; then v = 0 (``reset`` "hard") or v -= threshold ("soft"), and v rests for
+    the next `refractory` steps, without a spike.
     """
 
     tau: float = 2.0
@@ -292,6 +293,7 @@ class LIF(_Node):
     reset: Literal["hard", "soft"] = "hard"
     decay_input: bool = True
     fires: Literal[">=", ">"] = ">="
+    refractory: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -303,6 +305,11 @@ class LIF(_Node):
         )
         check(isinstance(self.decay_input, bool), self.name, f"decay_input is {self.decay_input!r}, no truth value")
         check(self.reset in ("hard", "soft"), self.name, f"reset is {self.reset!r}, 'hard' or 'soft' is possible")
+        check(
+            isinstance(self.refractory, int) and 0 <= self.refractory < 2**16,
+            self.name,
+            f"refractory is {self.refractory!r}, a whole number of steps from 0 on is needed",
+        )
         check(self.fires in (">=", ">"), self.name, f"fires at {self.fires!r}, '>=' or '>' is possible")
 
 

@@ -16,6 +16,7 @@ from ..errors import LimitError, UnsupportedError
 from ..hw_targets.chip import Chip
 from .balance import window_offsets
 from .fixed import FRACTION_BITS, FixedInput, FixedNetwork, FixedPopulation, FixedProjection
+from .neurons import check_neuron
 from .nodes import FloatArray, frozen_array
 from .overflow import check_overflow
 from .scale import Choice, Incoming, choose, to_weights
@@ -94,12 +95,7 @@ def _quantise_population(
     network: SparseNetwork, population: SparsePopulation, inputs: tuple[FixedInput, ...], chip: Chip, offset: int
 ) -> tuple[tuple[FixedInput, ...], FixedPopulation, list[FixedProjection]]:
     """The population, its incoming projections, and the inputs with the payload bits that serve it best."""
-    if population.node.reset != "hard":
-        raise UnsupportedError(
-            population.name,
-            f"subtracts its threshold at a spike (soft reset), neurons on {chip.name} reset to 0",
-            "train with a hard reset",
-        )
+    check_neuron(population.name, chip, population.node.reset == "soft", population.node.refractory)
     lowest = chip.limits.weight_exponent_min[0]
     best: tuple[float, tuple[FixedInput, ...], FixedPopulation, list[FixedProjection]] | None = None
     for candidate in _payload_choices(network, population, inputs):
@@ -246,6 +242,8 @@ def _apply(
         frozen_array(mantissa.astype(np.int16)),
         exponents,
         offset,
+        reset="subtract" if node.reset == "soft" else "zero",
+        refractory=node.refractory,
     )
     return made, projections
 

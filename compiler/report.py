@@ -160,6 +160,8 @@ def make_report(
     source: Mapping[str, str],
 ) -> Report:
     """Args: every stage of one compilation, and `source` with model, model_sha256 and command."""
+    if any(p.graded for p in network.populations):
+        chip = chip.with_sigma_delta()
     layers = [node for node in trained.nodes if isinstance(node, (Linear, Conv2d))]
     weights = sum(int(node.weight.size) for node in layers)
     surviving = sum(int(np.count_nonzero(node.weight)) for node in layers)

@@ -134,12 +134,16 @@ class Synapses:
         indptr = np.searchsorted(keep, self.indptr)
         return Synapses(self.n_source, self.n_target, indptr, self.targets[keep], weights[keep], self.delays[keep])
 
-    def bound(self, payload: int) -> tuple[Index, Index]:
+    def bound(self, payload: int, signed: bool = False) -> tuple[Index, Index]:
         """(n_target,) largest and smallest sum that can reach a neuron in one step, int64.
 
-        Each source sends 0 … `payload` at most once per step, so positive and negative weights count apart.
+        Each source sends 0 … `payload` at most once per step, so positive and negative weights count apart; a
+        `signed` one -`payload` … `payload`.
         """
         weights = self.weights.astype(np.float64) * payload
+        if signed:
+            both = np.bincount(self.targets, np.abs(weights), self.n_target).astype(np.int64)
+            return both, -both
         high = np.bincount(self.targets, np.maximum(weights, 0), self.n_target)
         low = np.bincount(self.targets, np.minimum(weights, 0), self.n_target)
         return high.astype(np.int64), low.astype(np.int64)

@@ -98,19 +98,24 @@ class Traffic:
 
         The mesh goes on across chips: the way to the next chip leads over a link in place of a hop.
         """
-        sent = self.packets.tocoo()
-        at = np.array(places)
-        columns = chip.boards[board].columns[0]
-        found = []
-        for number, tile, size in (
-            (at[:, 0] % columns, at[:, 1], chip.limits.mesh_columns[0]),
-            (at[:, 0] // columns, at[:, 2], chip.limits.mesh_rows[0]),
-        ):
-            way = number * size + tile
-            crossed = np.abs(number[sent.row] - number[sent.col])
-            gone = np.abs(way[sent.row] - way[sent.col]) - crossed
-            found.append((float((sent.data * gone).sum()), float((sent.data * crossed).sum())))
-        return Hops(found[0][0], found[1][0], found[0][1] + found[1][1])
+        return count_hops(self.packets, places, chip, board)
+
+
+def count_hops(packets: sp.csr_array[Any], places: Sequence[Place], chip: Chip, board: str) -> Hops:
+    """See `Traffic.hops`; `packets`: (cores, cores) from a core (row) to a core."""
+    sent = packets.tocoo()
+    at = np.array(places)
+    columns = chip.boards[board].columns[0]
+    found = []
+    for number, tile, size in (
+        (at[:, 0] % columns, at[:, 1], chip.limits.mesh_columns[0]),
+        (at[:, 0] // columns, at[:, 2], chip.limits.mesh_rows[0]),
+    ):
+        way = number * size + tile
+        crossed = np.abs(number[sent.row] - number[sent.col])
+        gone = np.abs(way[sent.row] - way[sent.col]) - crossed
+        found.append((float((sent.data * gone).sum()), float((sent.data * crossed).sum())))
+    return Hops(found[0][0], found[1][0], found[0][1] + found[1][1])
 
 
 def _shared_axons(lists: CoreLists, core: NDArray[np.int32], cores: int) -> tuple[Ints, Ints]:

@@ -64,6 +64,31 @@ def _send(bundle: _Bundle, spikes: Tensor, size: int) -> Tensor:
     return total.index_add_(1, bundle.targets, spikes[:, bundle.sources] * bundle.weights)
 
 
+def _lif(p: FixedPopulation, a: Tensor, bias: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """(spikes, state) of one step; the state is u, v, steps that v still rests, unused."""
+    u, v, rest, unused = state
+    u = _shift_toward_zero(u * (4095 - p.du), 12) + (a << FRACTION_BITS)
+    new = (_shift_toward_zero(v * (4096 - p.dv), 12) + u + bias).clamp(1 - U_LIMIT, U_LIMIT - 1)
+    awake = rest == 0
+    spikes = (new > p.vth << FRACTION_BITS) & awake
+    after = new - (p.vth << FRACTION_BITS) if p.reset == "subtract" else torch.zeros_like(new)
+    v = torch.where(awake, torch.where(spikes, after, new), v)
+    rest = torch.where(spikes, p.refractory, (rest - 1).clamp(min=0))
+    return spikes.to(torch.int64), [u, v, rest, unused]
+
+
+def _sigma_delta(p: FixedPopulation, a: Tensor, bias: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """(payloads, state) of one step; the state is sigma, act, residue, error."""
+    sigma, act, residue, error = state
+    sigma = sigma + a
+    new = sigma + bias if p.activation == "identity" else (sigma + bias).clamp(min=0)
+    delta = new - act + residue
+    error = error + delta if p.cumulative else delta
+    sent = torch.where(error.abs() >= p.vth, delta, 0)
+    error = torch.where(sent != 0, 0, error)
+    return sent >> p.state_exp, [sigma, new, delta - sent, error]
+
+
 class _Chunk:
     """Some samples on their way through the network; `sent` holds what each population sent in each local step."""
 
@@ -76,12 +101,16 @@ class _Chunk:
             self.sent[source.name] = [x if x.ndim == 2 else x[:, step] for step in range(network.steps)]
         self.u: dict[str, list[Tensor]] = {p.name: [] for p in network.populations}
         self.v: dict[str, list[Tensor]] = {p.name: [] for p in network.populations}
+        self.state = {p.name: [self._zeros(p) for _ in range(4)] for p in network.populations}
         self.sent.update({p.name: [] for p in network.populations})
         self.bias = {p.name: self._bias(p) for p in network.populations}
 
+    def _zeros(self, population: FixedPopulation) -> Tensor:
+        return torch.zeros(self.batch, population.size, dtype=torch.int64)
+
     def _arriving(self, population: FixedPopulation, step: int, host: bool) -> Tensor:
         """(batch, size) ``a`` of a local step, or what the host adds to bias_mant."""
-        total = torch.zeros(self.batch, population.size, dtype=torch.int64)
+        total = self._zeros(population)
         for projection, bundles in zip(self.network.projections, self.bundles, strict=True):
             if projection.target == population.name and projection.host == host:
                 for bundle in bundles:
@@ -97,16 +126,12 @@ class _Chunk:
 
     def advance(self, population: FixedPopulation, step: int) -> None:
         """One local step of one population."""
-        name, zero = population.name, torch.zeros(self.batch, population.size, dtype=torch.int64)
-        u = self.u[name][-1] if step else zero
-        v = self.v[name][-1] if step else zero
+        name = population.name
         a = self._arriving(population, step, host=False)
-        u = _shift_toward_zero(u * (4095 - population.du), 12) + (a << FRACTION_BITS)
-        v = _shift_toward_zero(v * (4096 - population.dv), 12) + u + self.bias[name]
-        v = v.clamp(1 - U_LIMIT, U_LIMIT - 1)
-        spikes = (v > population.vth << FRACTION_BITS).to(torch.int64)
-        self.u[name].append(u)
-        self.v[name].append(v * (1 - spikes))
+        neurons = _sigma_delta if population.graded else _lif
+        spikes, self.state[name] = neurons(population, a, self.bias[name], self.state[name])
+        self.u[name].append(self.state[name][0])
+        self.v[name].append(self.state[name][1])
         self.sent[name].append(spikes)
 
 
@@ -164,12 +189,13 @@ class _Part:
 def _results(chunk: _Chunk, traces: bool) -> _Part:
     stacked = {name: torch.stack(steps, 1) for name, steps in chunk.sent.items()}
     counts = torch.cat([stacked[name].sum(1) for name in chunk.network.outputs], 1)
-    spikes = {name: (sent > 0).sum((0, 1)).numpy() for name, sent in stacked.items()}
+    spikes = {name: (sent != 0).sum((0, 1)).numpy() for name, sent in stacked.items()}
     kept: dict[str, tuple[NDArray[Any], ...]] = {}
     if traces:
-        for name in chunk.u:
+        for p in chunk.network.populations:
+            name = p.name
             u, v = (torch.stack(steps, 1).to(torch.int32).numpy() for steps in (chunk.u[name], chunk.v[name]))
-            kept[name] = (stacked[name].to(torch.uint8).numpy(), u, v)
+            kept[name] = (stacked[name].numpy().astype(p.spike_dtype), u, v)
     return _Part(counts.to(torch.int32).numpy(), spikes, kept)
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from ..compiler.fixed import FixedInput, FixedNetwork, FixedPopulation
 from ..compiler.fold import fold, path
 from ..compiler.network import Network
+from ..compiler.neurons import check_neuron
 from ..compiler.nodes import LIF, AvgPool2d, Conv2d, Linear
 from ..compiler.pipeline import compile_network
 from ..compiler.scale import WEIGHT_MAX, WEIGHT_MIN
@@ -39,9 +40,8 @@ class StraightThrough:
         for node in model.network.nodes:
             if isinstance(node, AvgPool2d):
                 raise UnsupportedError(node.name, "would be folded into a layer", "train it without --quantise-aware")
-            if isinstance(node, LIF) and node.reset != "hard":
-                problem = f"has a {node.reset} reset, {chip.name} resets to 0"
-                raise UnsupportedError(node.name, problem, "train it with a hard reset")
+            if isinstance(node, LIF):
+                check_neuron(node.name, chip, node.reset == "soft", node.refractory)
         self.model = model
         self.chip = chip
         self.scales: dict[str, Tensor] = {}

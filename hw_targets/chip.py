@@ -19,7 +19,10 @@ Count = tuple[int, str]
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one core or chip can hold; each value is (number, source); 0 in a profile limit means unlimited."""
+    """What one core or chip can hold; each value is (number, source); 0 in a profile limit means unlimited.
+
+    `soft_reset` is 1 where a spike can subtract the threshold; `refractory_max` counts steps after a spike.
+    """
 
     cores_per_chip: Count
     cores_per_tile: Count
@@ -40,6 +43,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delay_max: Count
     index_bits_max: Count
     graded_payload_bits: Count
+    words_per_sigma_delta_neuron: Count
+    soft_reset: Count
+    refractory_max: Count
 
 
 class Energy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,6 +123,11 @@ class Chip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def graded(self) -> bool:
         return self.limits.graded_payload_bits[0] > 0
+
+    def with_sigma_delta(self) -> Chip:
+        """The same chip where neurons hold the state of sigma-delta neurons."""
+        limits = msgspec.structs.replace(self.limits, words_per_neuron=self.limits.words_per_sigma_delta_neuron)
+        return msgspec.structs.replace(self, limits=limits)
 
     def words_needed(self, synapse_words: int, neurons: int) -> int:
         """Words that a core with these synapses and neurons takes of `memory_words`."""

@@ -29,18 +29,23 @@ def rate_spikes(values: NDArray[Any], max_value: int, steps: int) -> NDArray[np.
     return spikes
 
 
+def levels(values: NDArray[Any], source: FixedInput) -> NDArray[np.int32]:
+    """``floor(value * levels / max_value + 1/2)``, in any shape."""
+    return ((values.astype(np.int64) * source.levels * 2 + source.max_value) // (2 * source.max_value)).astype(np.int32)
+
+
 def payloads(samples: NDArray[Any], source: FixedInput, steps: int) -> NDArray[np.int32]:
     """What `source` sends for raw samples.
 
     Args:
         samples: (samples, *shape) integers 0 … max_value; with the encoding ``spikes`` (samples, steps, *shape)
-            payloads per step.
+            payloads per step; with ``delta`` either, of values.
         source: the input population.
         steps: T.
 
     Returns:
         (samples, size) for ``graded`` and ``bias``: the same payload at every step, ``floor(value levels /
-        max_value + 1/2)``; (samples, steps, size) for ``rate`` and ``spikes``.
+        max_value + 1/2)``; (samples, steps, size) for ``rate``, ``spikes`` and ``delta``.
 
     Raises:
         DataError: the samples have another shape, or values outside the range.
@@ -48,10 +53,31 @@ def payloads(samples: NDArray[Any], source: FixedInput, steps: int) -> NDArray[n
     >>> pixel = FixedInput("pixels", (2,), "graded", max_value=16, levels=16)
     >>> payloads(np.array([[3, 16]]), pixel, steps=8).tolist()
     [[3, 16]]
+    >>> payloads(np.array([[[3], [5], [4]]]), FixedInput("video", (1,), "delta", 16, 16), steps=3)[0, :, 0].tolist()
+    [3, 2, -1]
     """
-    samples = np.asarray(samples)
-    shape = (steps, *source.shape) if source.encoding == "spikes" else source.shape
-    if samples.shape[1:] != shape and samples.shape[1:] != (*shape[: len(shape) - len(source.shape)], source.size):
+    flat = _flat(np.asarray(samples), source, steps)
+    if source.encoding == "spikes":
+        return flat.astype(np.int32)
+    if source.encoding == "rate":
+        return rate_spikes(flat, source.max_value, steps).astype(np.int32)
+    if source.encoding != "delta":
+        return levels(flat, source)
+    if flat.ndim == 3:
+        return np.diff(levels(flat, source), axis=1, prepend=np.int32(0))
+    sent = np.zeros((len(flat), steps, source.size), np.int32)
+    sent[:, 0] = levels(flat, source)
+    return sent
+
+
+def _flat(samples: NDArray[Any], source: FixedInput, steps: int) -> NDArray[Any]:
+    """(samples, size) or (samples, steps, size), checked."""
+    timed = source.encoding == "spikes" or (
+        source.encoding == "delta" and samples.ndim > 2 and samples.shape[1:] != source.shape
+    )
+    lead = (steps,) if timed else ()
+    shape = (*lead, *source.shape)
+    if samples.shape[1:] not in (shape, (*lead, source.size)):
         raise DataError(
             source.name, f"takes samples of the shape {shape}, gets {samples.shape[1:]}", "choose the matching data set"
         )
@@ -71,9 +97,4 @@ def payloads(samples: NDArray[Any], source: FixedInput, steps: int) -> NDArray[n
             value=high,
             limit=limit,
         )
-    flat = samples.reshape(len(samples), *shape[: len(shape) - len(source.shape)], source.size)
-    if source.encoding == "spikes":
-        return flat.astype(np.int32)
-    if source.encoding == "rate":
-        return rate_spikes(flat, source.max_value, steps).astype(np.int32)
-    return ((flat.astype(np.int64) * source.levels * 2 + source.max_value) // (2 * source.max_value)).astype(np.int32)
+    return samples.reshape(len(samples), *lead, source.size)

@@ -1,14 +1,14 @@
-"""The engine: the integers of `compiler.fixed`, event-driven, samples in parallel on threads.
+"""The engine: the integers of `compiler.fixed`, event-driven over the decoded tables, samples in parallel on threads.
 
-Only spikes cost: a spike walks the fan-out list of its neuron. Each sample is computed in the local steps of the
-windows, so no sample sees another one, and populations follow each other in the order of their offsets.
+Only spikes cost: a spike walks the synapse lists that its packets deliver. Memory is the tables, and per thread the
+state of one sample; samples are encoded, and traces written down, a batch at a time.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,79 +16,234 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiler.fixed import FixedNetwork
-from ..errors import DataError
+from ..compiler.program import Program
+from ..errors import DataError, NetworkError
+from .build import tables_of
+from .counters import Counters
 from .encoding import payloads
 from .kernel import run_samples
-from .result import Activity, Counts, RunResult, Trace, count_packets, count_synops
-from .tables import Tables
+from .result import Activity, RunResult, Trace, join_traces
+from .tables import POPULATION, Tables
 
-LARGEST_CHUNK = 256
-"""Samples that a thread takes at a time, at most."""
+Samples = NDArray[Any] | Mapping[str, NDArray[Any]]
+Progress = Callable[[int, int], None]
+Sink = Callable[[int, Mapping[str, Trace]], None]
+
+BATCH = 1024
+"""Samples that are encoded at a time, at most."""
+BATCH_BYTES = 2**27
+"""About what a batch may take beside them: payloads, loads of cores, traces."""
 
 
 def run_engine(
-    network: FixedNetwork,
-    samples: NDArray[Any],
+    source: Program | FixedNetwork | Tables,
+    samples: Samples,
     *,
     traces: Sequence[str] = (),
+    sink: Sink | None = None,
     threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    batch: int | None = None,
+    lead: int = 0,
+    last: bool = True,
+    counters: bool = True,
+    progress: Progress | None = None,
 ) -> RunResult:
-    """Runs samples through a network.
+    """Runs samples through a program, from its tables, or through a network.
 
     Args:
-        network: decoded from a program's tables.
-        samples: raw samples of the one input, (samples, *shape) integers; see `encoding.payloads`.
+        source: what runs; `build.tables_of` makes `Tables` of it, which can be kept for several runs.
+        samples: raw samples of the one input, (samples, *shape) integers, or one array per input name; see
+            `encoding.payloads`.
         traces: populations whose spikes, u and v are kept for every step.
+        sink: called with (first sample, traces) after each batch; then the result has no traces.
         threads: as many as there are cores where it is not given.
+        batch: samples that are encoded and held at a time; what fits some 100 MB where it is not given.
+        lead: so many samples at the start only fill the pipeline for the loads of cores; the result is without them.
+        last: whether the pipeline runs empty at the end, or another run goes on with these samples as its `lead`.
+        counters: whether loads per core and step are counted; see `counters.Counters`.
         progress: called with (samples done, samples in all).
 
     Returns:
-        spike counts and activity; equal for any number of threads.
+        spike counts and activity; equal for any number of threads and any batch.
 
     Raises:
-        DataError: the samples do not match the network's input.
+        DataError: the samples do not match the input.
+        NetworkError: `traces` names no population.
+        ProgramFileError: the program's tables contradict each other.
     """
-    if len(network.inputs) != 1:
-        raise DataError("network", f"has {len(network.inputs)} inputs, one is needed", "merge them")
-    source = network.inputs[0]
-    sent = payloads(samples, source, network.steps)
-    values = sent[:, None] if sent.ndim == 2 else sent
-    tables = Tables.of(network)
-    outputs = np.concatenate([np.arange(tables.sources)[tables.range(name)] for name in network.outputs])
-    count = len(values)
-    counts = np.zeros((count, len(outputs)), np.int32)
-    trace = np.zeros((3, count if traces else 0, network.steps, tables.neurons), np.int32)
-    workers = threads or _cores()
-    chunk = max(1, min(LARGEST_CHUNK, -(-count // (4 * workers))))
-
-    def work(low: int, high: int) -> Counts:
-        total = np.zeros((2, tables.neurons), np.int64)
-        run_samples(tables.flat, values, low, high, network.steps, tables.ring_size, outputs, counts, total, trace)
-        return total
-
-    work(0, 0)  # compiles the kernel, so that the time below is the run's alone
+    tables = source if isinstance(source, Tables) else tables_of(source)
+    run = _Run(tables, tuple(traces), threads or available_cores(), counters)
+    arrays, count = _by_input(tables, samples)
+    size = batch or run.batch_size()
+    _compile(run, arrays)
     begin = time.perf_counter()
-    total = np.zeros((2, tables.neurons), np.int64)
-    with ThreadPoolExecutor(workers) as pool:
-        starts = range(0, count, chunk)
-        for start, part in zip(starts, pool.map(lambda i: work(i, min(i + chunk, count)), starts), strict=True):
-            total += part
-            if progress is not None:
-                progress(min(start + chunk, count), count)
+    counts, found = [], []
+    for low, high in _batches(count, size, lead):
+        part, traced = run.batch({name: array[low:high] for name, array in arrays.items()}, low < lead)
+        if low >= lead:
+            counts.append(part)
+            found.append(traced)
+            if sink is not None:
+                sink(low - lead, found.pop())
+        if progress is not None:
+            progress(max(0, high - lead), count - lead)
+    if run.counters is not None and last:
+        run.counters.drain()
     seconds = time.perf_counter() - begin
-    spikes = {p.name: total[0][tables.range(p.name)] for p in network.populations}
-    spikes |= count_packets(network, {source.name: sent})
-    activity = Activity(count, network.steps, spikes, count_synops(network, spikes), int(total[1].sum()))
-    found = {name: _trace(trace[:, :, :, tables.range(name)]) for name in traces}
-    return RunResult("engine", counts, activity, seconds, found, network.votes)
+    outputs = sum(len(tables.where(name)) for name in tables.outputs)
+    return RunResult(
+        "engine",
+        np.concatenate([np.zeros((0, outputs), np.int32), *counts]),
+        run.activity(count - lead),
+        seconds,
+        join_traces(found),
+        tables.votes,
+    )
 
 
-def _cores() -> int:
+def available_cores() -> int:
+    """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _trace(part: NDArray[np.int32]) -> Trace:
-    return Trace(part[0].astype(np.uint8), part[1], part[2])
+def _by_input(tables: Tables, samples: Samples) -> tuple[dict[str, NDArray[Any]], int]:
+    if not isinstance(samples, Mapping):
+        if len(tables.inputs) != 1:
+            raise DataError("samples", f"are one array for {len(tables.inputs)} inputs", "give one array per input")
+        samples = {tables.inputs[0].name: samples}
+    arrays = {}
+    for source in tables.inputs:
+        if source.name not in samples:
+            raise DataError(source.name, "is an input without samples", "give one array per input")
+        arrays[source.name] = np.asarray(samples[source.name])
+    if len({len(array) for array in arrays.values()}) > 1:
+        raise DataError("samples", "differ in number between the inputs", "give every input as many")
+    return arrays, len(next(iter(arrays.values()))) if arrays else 0
+
+
+def _batches(count: int, size: int, lead: int) -> Iterator[tuple[int, int]]:
+    if lead:
+        yield 0, lead
+    for low in range(lead, count, size):
+        yield low, min(low + size, count)
+
+
+def _compile(run: _Run, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Compiles the kernel on no samples, so that the seconds are the run's alone; checks their shape."""
+    run.batch({name: array[:0] for name, array in arrays.items()}, False)
+
+
+class _Run:
+    """What the batches of one run share."""
+
+    def __init__(self, tables: Tables, traces: tuple[str, ...], threads: int, counting: bool) -> None:
+        self.tables, self.traces, self.threads = tables, traces, threads
+        names = [p.name for p in tables.populations]
+        for name in traces:
+            if name not in names:
+                raise NetworkError(name, "is no population, so it cannot be traced", f"name one of {', '.join(names)}")
+        self.outputs = np.concatenate([tables.where(name) for name in tables.outputs])
+        self.counters = Counters(tables) if counting else None
+        self.spikes = np.zeros(tables.neurons + sum(i.size for i in tables.inputs), np.int64)
+        self.active = np.zeros(tables.cores, np.int64)
+        wanted = [names.index(name) for name in traces]
+        size = tables.flat.segments[:, 1] - tables.flat.segments[:, 0]
+        chosen = np.isin(tables.flat.segments[:, POPULATION], wanted)
+        begin = np.cumsum(np.where(chosen, size, 0)) - size
+        self.columns = np.where(chosen, begin, -1)
+        self.traced = int(size[chosen].sum())
+
+    def batch_size(self) -> int:
+        """Samples of which the payloads, loads and traces take about `BATCH_BYTES`."""
+        tables = self.tables
+        each = sum(i.size * (tables.steps if i.encoding in ("rate", "spikes", "delta") else 1) for i in tables.inputs)
+        each += 12 * self.traced * tables.steps // 4
+        if self.counters is not None:
+            each += 3 * tables.cores * (tables.steps + tables.span + 1)
+        return max(1, min(BATCH, BATCH_BYTES // (4 * each)))
+
+    def batch(self, arrays: Mapping[str, NDArray[Any]], leading: bool) -> tuple[NDArray[np.int32], dict[str, Trace]]:
+        """(counts, traces) of some samples; leading ones are counted nowhere but in the load that they leave behind."""
+        tables, steps = self.tables, self.tables.steps
+        sent = {i.name: payloads(arrays[i.name], i, steps) for i in tables.inputs}
+        values, steady = _values(tables, sent)
+        count = len(values)
+        counts = np.zeros((count, len(self.outputs)), np.int32)
+        trace = np.zeros((3, count if self.traced and not leading else 0, steps, self.traced), np.int32)
+        rows = count if self.counters is not None else 0
+        load = np.zeros((rows, steps + tables.span + 1, tables.cores, 3), np.int32)
+        columns = self.columns if len(trace[0]) else np.full_like(self.columns, -1)
+
+        def work(low: int, high: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+            spikes, active = np.zeros(tables.neurons, np.int64), np.zeros(tables.cores, np.int64)
+            run_samples(
+                tables.flat, steps, tables.span, tables.cells, tables.slots, tables.core_first, values, steady, low,
+                high, self.outputs, counts, spikes, active, load, columns, trace,
+            )  # fmt: skip
+            return spikes, active
+
+        parts = self._parallel(work, count)
+        if self.counters is not None:
+            self.counters.add(load, leading)
+        if leading:
+            return counts, {}
+        for spikes, active in parts:
+            self.spikes[: tables.neurons] += spikes
+            self.active += active
+        at = tables.neurons
+        for source in tables.inputs:
+            if source.encoding != "bias":
+                self.spikes[at : at + source.size] += _packets(sent[source.name], steps)
+            at += source.size
+        return counts, {name: self._trace(trace, name) for name in self.traces}
+
+    def _parallel(self, work: Callable[[int, int], Any], count: int) -> list[Any]:
+        chunk = max(1, -(-count // (4 * self.threads)))
+        if count <= chunk or self.threads == 1:
+            return [work(0, count)]
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(lambda low: work(low, min(low + chunk, count)), range(0, count, chunk)))
+
+    def _trace(self, trace: NDArray[np.int32], name: str) -> Trace:
+        tables = self.tables
+        row = next(i for i, p in enumerate(tables.populations) if p.name == name)
+        column = np.full(tables.neurons, -1)
+        for segment, begin in zip(tables.flat.segments.tolist(), self.columns.tolist(), strict=True):
+            if begin >= 0:
+                column[segment[0] : segment[1]] = np.arange(segment[1] - segment[0]) + begin
+        own = column[tables.where(name)]
+        return Trace(trace[0][:, :, own].astype(tables.populations[row].spike_dtype), *(trace[k][:, :, own] for k in (1, 2)))
+
+    def activity(self, samples: int) -> Activity:
+        """What all batches counted."""
+        tables = self.tables
+        names = [*(p.name for p in tables.populations), *(i.name for i in tables.inputs)]
+        spikes = {name: self.spikes[tables.where(name)] for name in names}
+        per_packet = np.diff(tables.flat.list_start)[tables.flat.out_list]
+        per_source = np.add.reduceat(np.append(per_packet, 0), tables.flat.out_start[:-1]) * (
+            np.diff(tables.flat.out_start) > 0
+        )
+        cores = None if self.counters is None else self.counters.totals(samples, self.spikes, self.active)
+        return Activity(samples, tables.steps, spikes, int(per_source @ self.spikes), int(self.active.sum()), cores)
+
+
+def _values(tables: Tables, sent: Mapping[str, NDArray[np.int32]]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """(samples, steps or 1, inputs) payloads of all inputs, and which of their sources are steady."""
+    static = [sent[i.name].ndim == 2 for i in tables.inputs]
+    steps = 1 if all(static) else tables.steps
+    parts = [
+        np.broadcast_to(array[:, None], (len(array), steps, array.shape[1])) if array.ndim == 2 else array
+        for array in (sent[i.name] for i in tables.inputs)
+    ]
+    sizes = [i.size for i in tables.inputs]
+    steady = np.repeat([s and t for s, t in zip(static, tables.steady, strict=True)], sizes)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2), np.asarray(steady, np.bool_)
+
+
+def _packets(sent: NDArray[np.int32], steps: int) -> NDArray[np.int64]:
+    """(size,) steps with a payload, over all samples."""
+    repeats = steps if sent.ndim == 2 else 1
+    found: NDArray[np.int64] = np.count_nonzero(sent, axis=tuple(range(sent.ndim - 1))).astype(np.int64) * repeats
+    return found

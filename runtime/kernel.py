@@ -1,4 +1,9 @@
-"""The engine's inner loops, compiled by numba; see `compiler.fixed` for the arithmetic."""
+"""The engine's inner loops, compiled by numba; see `compiler.fixed` for the arithmetic.
+
+A sample runs on the chip's clock: what is sent in step t arrives in step t + 1 + delay. All state is int32: the proof
+in `compiler.overflow` says that it fits. Loops over neurons read and write at most three arrays each, so that the
+compiler can tell them apart and compute eight neurons at a time.
+"""
 
 from __future__ import annotations
 
@@ -7,167 +12,214 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from .tables import EXPONENT, FIRST_SOURCE, FIRST_TARGET, HOST, POINTER, RING, SLOTS, SOURCES, TARGETS, Flat
+from .neurons_kernel import integrate, sigma_delta
+from .tables import CORE, FIRST, LAST, MODEL, OFFSET, POPULATION, Flat
+
+SYNOPS, PACKETS, ACTIVE = range(3)
+"""Columns of the load of a core in a step: synaptic operations, packets sent, neurons with something to do."""
 
 
 class State(NamedTuple):
     """One thread's state of one sample.
 
-    ring: sums that have not arrived yet; constant: what a steady input sends in every step; current: a.
+    sums: (slots * cells,) what arrives, by step; constant: what steady inputs send in every step; current: a; u, v: or
+    sigma and act; rest: steps that v still rests, or the residue; error: of sigma-delta neurons; sent: payloads of this
+    step; fired: whether there is one, in words of eight neurons; output: payloads of the sample, per neuron.
     """
 
-    ring: Any
+    sums: Any
     constant: Any
     current: Any
     bias: Any
     u: Any
     v: Any
-    spikes: Any
+    rest: Any
+    error: Any
+    sent: Any
+    fired: Any
+    output: Any
 
 
 @njit(cache=True, nogil=True)
-def _decay(value: Any, keep: Any) -> Any:
-    product = value * keep
-    return product >> 12 if product >= 0 else -((-product) >> 12)
+def new_state(neurons: int, cells: int, slots: int) -> State:
+    """All zero."""
+    padded = (neurons + 7) // 8 * 8
+    return State(
+        np.zeros(slots * cells, np.int32), np.zeros(neurons, np.int32), np.zeros(neurons, np.int32),
+        np.zeros(neurons, np.int32), np.zeros(neurons, np.int32), np.zeros(neurons, np.int32),
+        np.zeros(neurons, np.int32), np.zeros(neurons, np.int32), np.zeros(neurons, np.int32),
+        np.zeros(padded, np.uint8), np.zeros(neurons, np.int32),
+    )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
-def _send(net: Flat, row: Any, source: int, payload: int, step: int, ring: Any) -> None:
-    """A spike walks the fan-out list of its source."""
-    at = row[POINTER] + source - row[FIRST_SOURCE]
-    slots, start, size = row[SLOTS], row[RING], row[TARGETS]
-    if slots == 1:
-        for k in range(net.indptr[at], net.indptr[at + 1]):
-            ring[start + net.targets[k]] += np.int64(net.weights[k]) * payload
+def _deliver(sums: Any, cells: Any, weights: Any, payload: Any) -> None:
+    if payload == 1:
+        for k in range(len(cells)):
+            sums[cells[k]] += weights[k]
     else:
-        for k in range(net.indptr[at], net.indptr[at + 1]):
-            ring[start + (step + net.lags[k]) % slots * size + net.targets[k]] += np.int64(net.weights[k]) * payload
+        for k in range(len(cells)):
+            sums[cells[k]] += weights[k] * payload
 
 
 @njit(cache=True, nogil=True)
-def _collect(row: Any, step: int, ring: Any, into: Any) -> None:
-    """The sum that arrives in this step, shifted once, and the slot empty again."""
-    exponent = row[EXPONENT]
-    start = row[RING] + step % row[SLOTS] * row[TARGETS]
-    for n in range(row[TARGETS]):
-        value = ring[start + n]
-        if value:
-            into[row[FIRST_TARGET] + n] += value << exponent if exponent >= 0 else value >> -exponent
-            ring[start + n] = 0
+def _send(net: Flat, source: int, payload: Any, step: int, cells: int, slots: int, sums: Any, load: Any) -> None:
+    """Every packet of a source delivers its list to what arrives in `step`, or as much later as each synapse says."""
+    for packet in range(net.out_start[source], net.out_start[source + 1]):
+        row = net.out_list[packet]
+        first, last = net.list_start[row], net.list_start[row + 1]
+        if len(load):
+            load[net.list_core[row], SYNOPS] += last - first
+        if len(net.delays) == 0:
+            into = sums[step % slots * cells + net.out_cell[packet] :]
+            _deliver(into, net.cells[first:last], net.weights[first:last], payload)
+        else:
+            for k in range(first, last):
+                slot = (step + net.delays[k]) % slots
+                sums[slot * cells + net.out_cell[packet] + net.cells[k]] += net.weights[k] * payload
 
 
 @njit(cache=True, nogil=True)
-def _is_constant(net: Flat, row: Any, static: bool) -> bool:
-    """Whether a row sends the same sum in every step of a sample."""
-    return static and row[SLOTS] == 1 and row[FIRST_SOURCE] >= len(net.bias_mant)
+def _collect(net: Flat, segment: int, sums: Any, into: Any) -> None:
+    """Adds what has arrived at a segment, shifted, and empties its sums."""
+    first, last = net.segments[segment, FIRST], net.segments[segment, LAST]
+    current = into[first:last]
+    for lane in range(net.lane_start[segment], net.lane_start[segment + 1]):
+        begin, shift = net.lanes[lane]
+        arrived = sums[begin : begin + last - first]
+        for n in range(len(current)):
+            current[n] += arrived[n] >> shift
+        arrived[:] = 0
 
 
 @njit(cache=True, nogil=True)
-def _send_inputs(net: Flat, values: Any, step: int, static: bool, constant: bool, ring: Any) -> None:
-    """The values of all inputs along their constant rows, or along the others."""
-    neurons = len(net.bias_mant)
-    for p in range(len(net.constants), len(net.first) - 1):
-        for r in net.leaving[net.leaving_start[p] : net.leaving_start[p + 1]]:
-            if _is_constant(net, net.rows[r], static) == constant:
-                for source in range(net.first[p], net.first[p + 1]):
-                    payload = values[source - neurons]
-                    if payload:
-                        _send(net, net.rows[r], source, payload, step, ring)
-
-
-@njit(cache=True, nogil=True)
-def _begin(net: Flat, values: Any, static: bool, state: State) -> None:
-    """Zero state, the biases with the host's part, and the sums of a steady input."""
-    for array in (state.ring, state.constant, state.bias, state.u, state.v):
+def _begin(net: Flat, values: Any, steady: Any, cells: int, slots: int, state: State, constant_load: Any) -> None:
+    """Zero state, the biases with the host's part, and the sums of steady inputs."""
+    for array in (state.sums, state.constant, state.bias, state.u, state.v, state.rest, state.error, state.output):
         array[:] = 0
-    state.spikes[:] = 0
+    constant_load[:] = 0
     neurons = len(net.bias_mant)
-    for row in net.rows:
-        if row[HOST]:
-            state.current[:] = 0
-            for i in range(row[SOURCES]):
-                payload = values[row[FIRST_SOURCE] - neurons + i]
-                if payload:
-                    for k in range(net.indptr[row[POINTER] + i], net.indptr[row[POINTER] + i + 1]):
-                        state.current[row[FIRST_TARGET] + net.targets[k]] += np.int64(net.weights[k]) * payload
-            for n in range(row[FIRST_TARGET], row[FIRST_TARGET] + row[TARGETS]):
-                state.bias[n] += state.current[n] >> -row[EXPONENT]
+    for row in net.hosts:
+        first, size, start, population, shift = row
+        wide = np.zeros(neurons, np.int64)
+        for i in range(size):
+            payload = values[first + i]
+            if payload:
+                for k in range(net.host_start[start + i], net.host_start[start + i + 1]):
+                    wide[net.host_target[k]] += np.int64(net.host_weight[k]) * payload
+        for segment in net.segments:
+            if segment[POPULATION] == population:
+                for n in range(segment[FIRST], segment[LAST]):
+                    state.bias[n] += wide[n] >> shift
     for n in range(neurons):
         state.bias[n] = (state.bias[n] + net.bias_mant[n]) << net.bias_exp[n]
-    _send_inputs(net, values, 0, static, True, state.ring)
-    for row in net.rows:
-        if not row[HOST] and _is_constant(net, row, static):
-            _collect(row, 0, state.ring, state.constant)
+    any_steady = False
+    for i in range(len(values)):
+        if steady[i] and values[i]:
+            any_steady = True
+            _send(net, neurons + i, values[i], 0, cells, slots, state.sums, constant_load)
+    if any_steady:
+        for segment in range(len(net.segments)):
+            _collect(net, segment, state.sums[:cells], state.constant)
 
 
 @njit(cache=True, nogil=True)
-def _update(net: Flat, p: int, step: int, state: State, active: Any) -> None:
-    """One step of one population; `state.current` holds what arrives."""
-    keep_u, keep_v, threshold = 4095 - net.constants[p, 0], 4096 - net.constants[p, 1], net.constants[p, 2] << 6
-    leaving = net.leaving[net.leaving_start[p] : net.leaving_start[p + 1]]
-    limit = (1 << 23) - 1
-    for n in range(net.first[p], net.first[p + 1]):
-        if state.current[n] | state.u[n] | state.v[n] | state.bias[n]:
-            active[n] += 1
-        u = _decay(state.u[n], keep_u) + (state.current[n] << 6)
-        v = min(max(_decay(state.v[n], keep_v) + u + state.bias[n], -limit), limit)
-        if v > threshold:
-            v = 0
-            state.spikes[n] += 1
-            for r in leaving:
-                _send(net, net.rows[r], n, 1, step, state.ring)
-        state.u[n] = u
-        state.v[n] = v
+def _emit(
+    net: Flat, step: int, cells: int, slots: int, core_first: Any, state: State, load: Any, next_load: Any, spikes: Any
+) -> None:
+    """Sends what this step's spikes carry, and forgets them."""
+    words = state.fired.view(np.uint64)
+    core = 0
+    for word in range(len(words)):
+        if words[word] == 0:
+            continue
+        for n in range(8 * word, 8 * word + 8):
+            if state.fired[n]:
+                payload = state.sent[n]
+                spikes[n] += 1
+                state.output[n] += payload
+                if len(load):
+                    while n >= core_first[core + 1]:
+                        core += 1
+                    load[core, PACKETS] += net.out_start[n + 1] - net.out_start[n]
+                _send(net, n, payload, step + 1, cells, slots, state.sums, next_load)
+        words[word] = 0
 
 
 @njit(cache=True, nogil=True)
 def run_samples(
     net: Flat,
+    steps: int,
+    span: int,
+    cells: int,
+    slots: int,
+    core_first: Any,
     values: Any,
+    steady: Any,
     low: int,
     high: int,
-    steps: int,
-    ring_size: int,
     outputs: Any,
     counts: Any,
-    total: Any,
+    spikes: Any,
+    active: Any,
+    load: Any,
+    columns: Any,
     trace: Any,
-) -> None:
+) -> None:  # pragma: no cover – compiled
     """Samples low … high - 1.
 
     Args:
-        net: the network.
+        net: the tables.
+        steps, span: T, and the largest offset.
+        cells, slots, core_first: as in `Tables`.
         values: (samples, steps or 1, inputs) payloads; 1 step: the same in each.
-        outputs: the neurons whose spikes are counted into `counts` (samples, outputs).
-        total: (2, neurons) spikes and active updates are added here.
-        trace: (3, samples, steps, neurons) spikes, u and v are written here, unless it has no samples.
+        steady: (inputs,) whether a source's payload is the same in every step, and arrives without a lag.
+        outputs: the neurons whose payloads are summed into `counts` (samples, outputs).
+        spikes, active: (neurons,) spikes and (cores,) updates with something to do are added here.
+        load: (samples, steps + span + 1, cores, 3) of each chip step, from the first window's begin; or no samples.
+        columns: (segments,) where a segment stands in `trace`, or -1.
+        trace: (3, samples, steps, columns) payloads, u and v, or no samples.
     """
     neurons = len(net.bias_mant)
-    static = values.shape[1] == 1
-    state = State(
-        np.zeros(ring_size, np.int64), np.zeros(neurons, np.int64), np.zeros(neurons, np.int64),
-        np.zeros(neurons, np.int64), np.zeros(neurons, np.int64), np.zeros(neurons, np.int64),
-        np.zeros(neurons, np.int32),
-    )  # fmt: skip
-    before = np.zeros(neurons, np.int32)
+    state = new_state(neurons, cells, slots)
+    cores = len(core_first) - 1
+    counting = load.shape[0] > 0
+    constant_load = np.zeros((cores if counting else 0, 3), np.int32)
+    nothing = constant_load[:0]
+    dynamic = not steady.all()
+    state.sent[:] = 1
     for sample in range(low, high):
-        _begin(net, values[sample, 0], static, state)
-        for step in range(steps):
-            row = values[sample, 0 if static else step]
-            _send_inputs(net, row, step, static, False, state.ring)
-            before[:] = state.spikes
-            for p in range(len(net.constants)):
-                for n in range(net.first[p], net.first[p + 1]):
-                    state.current[n] = state.constant[n]
-                for r in net.arriving[net.arriving_start[p] : net.arriving_start[p + 1]]:
-                    if not _is_constant(net, net.rows[r], static):
-                        _collect(net.rows[r], step, state.ring, state.current)
-                _update(net, p, step, state, total[1])
-            if trace.shape[1]:
-                trace[0, sample, step] = state.spikes - before
-                trace[1, sample, step] = state.u
-                trace[2, sample, step] = state.v
+        _begin(net, values[sample, 0], steady, cells, slots, state, constant_load)
+        for step in range(steps + span):
+            now = load[sample, step] if counting else nothing
+            later = load[sample, step + 1] if counting else nothing
+            if step < steps:
+                row = values[sample, min(step, values.shape[1] - 1)]
+                for i in range(len(row) if dynamic else 0):
+                    if row[i] and not steady[i]:
+                        _send(net, neurons + i, row[i], step, cells, slots, state.sums, now)
+                now += constant_load
+            arrived = state.sums[step % slots * cells : (step % slots + 1) * cells]
+            for segment in range(len(net.segments)):
+                first, last = net.segments[segment, FIRST], net.segments[segment, LAST]
+                local = step - net.segments[segment, OFFSET]
+                if local < 0 or local >= steps:
+                    continue
+                state.current[first:last] = state.constant[first:last]
+                _collect(net, segment, arrived, state.current)
+                if net.segments[segment, MODEL] & 1:
+                    busy = sigma_delta(net.segments[segment], state)
+                else:
+                    busy = integrate(net.segments[segment], state)
+                active[net.segments[segment, CORE]] += busy
+                if counting:
+                    now[net.segments[segment, CORE], ACTIVE] += busy
+                if columns[segment] >= 0:
+                    at = columns[segment]
+                    for n in range(first, last):
+                        trace[0, sample, local, at + n - first] = state.sent[n] if state.fired[n] else 0
+                        trace[1, sample, local, at + n - first] = state.u[n]
+                        trace[2, sample, local, at + n - first] = state.v[n]
+            _emit(net, step, cells, slots, core_first, state, now, later, spikes)
         for i in range(len(outputs)):
-            counts[sample, i] = state.spikes[outputs[i]]
-        for n in range(neurons):
-            total[0, n] += state.spikes[n]
+            counts[sample, i] = state.output[outputs[i]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiler.fixed import FixedNetwork
+from ..compiler.traffic import Hops
 
 Counts = NDArray[np.int64]
 
@@ -20,13 +21,53 @@ class Trace:
     """Every step of one population, in the local steps of its window.
 
     Attributes:
-        spikes: (samples, steps, size) uint8.
-        u, v: (samples, steps, size) int32, after the step's update.
+        spikes: (samples, steps, size) uint8; of sigma-delta neurons int32, the payloads sent.
+        u, v: (samples, steps, size) int32, after the step's update; of sigma-delta neurons sigma and act.
     """
 
-    spikes: NDArray[np.uint8]
+    spikes: NDArray[np.uint8] | NDArray[np.int32]
     u: NDArray[np.int32]
     v: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class CoreCounts:
+    """Events per core over a run, exact; arrays are (cores,) int64.
+
+    Samples follow each other in a pipeline: while one layer computes a sample, the next still computes the one before
+    it, and a core with both does both. A step's load is what a core does in it: synaptic operations of the packets that
+    arrive, packets sent, neuron updates.
+
+    Attributes:
+        neurons: compartments.
+        spikes: of the core's neurons.
+        synops: synaptic operations: synapses that arriving packets reach.
+        active_updates: neuron updates in which u, v, bias or input was not zero.
+        inactive_updates: all others; every neuron is updated in every step of a sample.
+        packets: sent off, one per spike and core that it reaches.
+        received: packets, those of the host too.
+        peak_synops, peak_packets, peak_active, peak_ps: the most of one step; ps with the chip's times.
+        busiest: steps in which the core took the longest of all; the lowest number of equals.
+        steps: chip steps of the run: T per sample, and those until the last layer is done.
+        busy_ps: sum over steps of the time of the busiest core, in picoseconds, without barriers; 0 without a chip.
+        hops: of all packets between cores; None without a chip.
+    """
+
+    neurons: Counts
+    spikes: Counts
+    synops: Counts
+    active_updates: Counts
+    inactive_updates: Counts
+    packets: Counts
+    received: Counts
+    peak_synops: Counts
+    peak_packets: Counts
+    peak_active: Counts
+    peak_ps: Counts
+    busiest: Counts
+    steps: int
+    busy_ps: int
+    hops: Hops | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +79,7 @@ class Activity:
         spikes: per population and input, (size,) int64 spikes sent (for an input: steps with a payload above 0).
         synops: synaptic operations: one per synapse on the chip that a spike reaches.
         active_updates: neuron updates in which u, v, bias or input was not zero; None where it is not counted.
+        cores: the same per core, and more; None where it is not counted.
     """
 
     samples: int
@@ -45,6 +87,7 @@ class Activity:
     spikes: Mapping[str, Counts]
     synops: int
     active_updates: int | None = None
+    cores: CoreCounts | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +95,8 @@ class RunResult:
     """Spike counts of the output neurons, predictions, activity, and traces where they were asked for.
 
     Attributes:
-        counts: (samples, outputs) int32, the output populations one after the other.
+        counts: (samples, outputs) int32 spikes, or sums of payloads of sigma-delta neurons, the output populations one
+            after the other.
         seconds: wall time of the run without loading.
         votes: output neurons per class.
     """
@@ -78,6 +122,15 @@ class RunResult:
     def output_spikes_sha256(self) -> str:
         """Over the int32 counts, samples × outputs, C order, little-endian."""
         return hashlib.sha256(np.ascontiguousarray(self.counts, "<i4").tobytes()).hexdigest()
+
+
+def join_traces(parts: Sequence[Mapping[str, Trace]]) -> dict[str, Trace]:
+    """Traces of consecutive samples as one; of none as none."""
+    names = parts[0] if parts else ()
+    return {
+        name: Trace(*(np.concatenate([getattr(part[name], key) for part in parts]) for key in ("spikes", "u", "v")))
+        for name in names
+    }
 
 
 def count_packets(network: FixedNetwork, sent: Mapping[str, NDArray[np.int32]]) -> dict[str, Counts]:

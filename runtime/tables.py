@@ -1,124 +1,138 @@
-"""`Tables`: a network flat in arrays, as the engine's kernel walks it."""
+"""`Tables`: the lists, lanes and constants that the engine's kernel walks.
+
+Neurons are numbered core by core and compartment by compartment, inputs after them. A spike finds the packets of its
+source; each delivers the list of an input axon to the sums of its core, shifted by the packet's base. So a
+convolution's weights stand here once per core, as in the chip's memory.
+
+A *lane* is one sum per compartment of a core. Weights with an exponent of 0 or more are shifted beforehand and share
+the core's first lane. A negative exponent shifts the sum, once per projection and delay, so each has its own lane.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiler.fixed import FixedNetwork, FixedProjection
-from ..compiler.synapses import Synapses
+from ..compiler.fixed import FixedInput, FixedPopulation
 
 Ints = NDArray[np.int64]
 
-FIRST_SOURCE, SOURCES, FIRST_TARGET, TARGETS, SLOTS, RING, EXPONENT, HOST, POINTER = range(9)
-"""Columns of `Flat.rows`."""
+FIRST, LAST, CORE, POPULATION, OFFSET, KEEP_U, KEEP_V, VTH, MODEL, REFRACTORY, STATE_EXP = range(11)
+"""Columns of `Flat.segments`; MODEL as in `fixed.PROFILE`, KEEP_U = 4095 - du and KEEP_V = 4096 - dv."""
 
 
 class Flat(NamedTuple):
-    """What the kernel gets. Sources are the neurons of all populations in the order of their offsets, then the inputs.
+    """What the kernel gets; sources are the neurons, then the inputs.
 
-    A row is a projection (one per delay where a negative exponent makes each delay shift for itself): first source,
-    sources, first target, targets, ring slots, ring start, exponent (minus the shift on the host), host, and where its
-    starts begin in `indptr`.
+    Attributes:
+        segments: (segments, 11) the neurons of one population on one core, and their constants.
+        lane_start: (segments + 1,) the lanes of each segment, in `lanes`.
+        lanes: (n, 2) where the lane's sums of the segment begin, and how far to shift them right.
+        bias_mant, bias_exp: (neurons,) int32.
+        out_start: (sources + 1,) the packets of each source.
+        out_list, out_cell: (packets,) the list, and what is added to each of its cells.
+        list_start: (lists + 1,) the synapses of each list.
+        list_core: (lists,) the core that it stands on.
+        cells: (synapses,) uint16 or int32 sum that each adds to, from the packet's `out_cell` on.
+        weights: (synapses,) int16, shifted left where the exponent is positive.
+        delays: (synapses,) uint8, or empty where no synapse has one.
+        hosts: (host projections, 5) first source, its sources, where their starts begin in `host_start`, the
+            population that it reaches, shift.
+        host_start, host_target, host_weight: the synapses of those; targets are neurons of the engine.
     """
 
-    first: Any
-    """(populations + inputs + 1,) first source of each."""
-    constants: Any
-    """(populations, 3) du, dv, vth."""
+    segments: Any
+    lane_start: Any
+    lanes: Any
     bias_mant: Any
     bias_exp: Any
-    rows: Any
-    leaving_start: Any
-    """(populations + inputs + 1,) the rows on the chip that leave each population or input, in `leaving`."""
-    leaving: Any
-    arriving_start: Any
-    """(populations + 1,) the rows on the chip that arrive at each population, in `arriving`."""
-    arriving: Any
-    indptr: Any
-    targets: Any
+    out_start: Any
+    out_list: Any
+    out_cell: Any
+    list_start: Any
+    list_core: Any
+    cells: Any
     weights: Any
-    lags: Any
-    """(synapses,) local steps until a spike arrives."""
+    delays: Any
+    hosts: Any
+    host_start: Any
+    host_target: Any
+    host_weight: Any
+
+
+class Mesh(NamedTuple):
+    """Where a program's cores stand: target, board, (chip, x, y) of each core."""
+
+    target: str
+    board: str
+    places: tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """A network for the kernel, and the names to find its parts by."""
+    """A network or program, ready to run; `build.tables_of` makes them.
 
-    names: tuple[str, ...]
+    Attributes:
+        inputs, populations, outputs, steps, votes: as in `FixedNetwork`.
+        flat: for the kernel.
+        number: (neurons,) the network's number of each of the engine's neurons.
+        core_first: (cores + 1,) the first neuron of each core.
+        cells: how many sums there are, over all lanes.
+        slots: steps that a sum can wait, and the one that is read.
+        steady: per input, whether its packets arrive without a lag, so that a steady payload gives steady sums.
+        mesh: None for a network that is on no chip.
+    """
+
+    inputs: tuple[FixedInput, ...]
+    populations: tuple[FixedPopulation, ...]
+    outputs: tuple[str, ...]
+    steps: int
+    votes: int
     flat: Flat
-    ring_size: int
-
-    @classmethod
-    def of(cls, network: FixedNetwork) -> Tables:
-        populations = sorted(network.populations, key=lambda p: p.offset)
-        names = (*(p.name for p in populations), *(p.name for p in network.inputs))
-        sizes = [network.by_name[name].size for name in names]
-        first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        base = dict(zip(names, first.tolist(), strict=False))
-        rows, pointers, targets, weights, lags = [], [np.zeros(0, np.int64)], [], [], []
-        ring = pointer = count = 0
-        parts = _split(network)
-        for q, synapses, lag in parts:
-            slots = 1 + int(lag.max(initial=0))
-            rows.append(
-                (base[q.source], synapses.n_source, base[q.target], synapses.n_target, slots, ring, q.exponent, q.host)
-                + (pointer,)
-            )
-            ring += 0 if q.host else slots * synapses.n_target
-            pointers.append(synapses.indptr + count)
-            pointer, count = pointer + synapses.n_source + 1, count + len(synapses)
-            targets.append(synapses.targets)
-            weights.append(synapses.weights.astype(np.int32))
-            lags.append(lag.astype(np.int32))
-        on_chip = [(i, q) for i, (q, _, _) in enumerate(parts) if not q.host]
-        flat = Flat(
-            first,
-            np.array([(p.du, p.dv, p.vth) for p in populations], np.int64),
-            np.concatenate([p.bias_mant for p in populations]).astype(np.int64),
-            np.concatenate([p.bias_exp for p in populations]).astype(np.int64),
-            np.array(rows, np.int64).reshape(-1, 9),
-            *_grouped([[i for i, q in on_chip if q.source == name] for name in names]),
-            *_grouped([[i for i, q in on_chip if q.target == p.name] for p in populations]),
-            np.concatenate(pointers),
-            *(np.concatenate([np.zeros(0, np.int32), *arrays]) for arrays in (targets, weights, lags)),
-        )
-        return cls(names, flat, ring)
+    number: Ints
+    core_first: Ints
+    cells: int
+    slots: int
+    steady: tuple[bool, ...]
+    mesh: Mesh | None
 
     @property
     def neurons(self) -> int:
-        return len(self.flat.bias_mant)
+        return len(self.number)
 
     @property
-    def sources(self) -> int:
-        return int(self.flat.first[-1])
+    def cores(self) -> int:
+        return len(self.core_first) - 1
 
-    def range(self, name: str) -> slice:
-        """The sources of a population or input."""
-        row = self.names.index(name)
-        return slice(int(self.flat.first[row]), int(self.flat.first[row + 1]))
+    @property
+    def span(self) -> int:
+        """Chip steps between the begin of the first window and of the last."""
+        return max(p.offset for p in self.populations)
 
+    @property
+    def lead(self) -> int:
+        """Samples after which a core's load no longer depends on what ran before them."""
+        return -(-(self.span + 1) // self.steps)
 
-def _grouped(groups: list[list[int]]) -> tuple[Ints, Ints]:
-    start = np.concatenate([[0], np.cumsum([len(group) for group in groups])]).astype(np.int64)
-    return start, np.array([i for group in groups for i in group], np.int64)
+    @cached_property
+    def bounds(self) -> Ints:
+        """(populations + inputs + 1,) the first source of each in the network's numbering."""
+        sizes = [p.size for p in self.populations] + [i.size for i in self.inputs]
+        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
+    @cached_property
+    def at(self) -> Ints:
+        """(sources,) the engine's number of each of the network's sources."""
+        at = np.arange(int(self.bounds[-1]))
+        at[self.number] = np.arange(self.neurons)
+        return at
 
-def _split(network: FixedNetwork) -> list[tuple[FixedProjection, Synapses, Ints]]:
-    """(projection, its synapses, lags); one per delay where each delay's sum shifts for itself."""
-    parts = []
-    for q in network.projections:
-        delays = np.unique(q.synapses.delays)
-        lags = np.zeros(len(q.synapses), np.int64) if q.host else network.lags(q)
-        if q.exponent >= 0 or len(delays) < 2:
-            parts.append((q, q.synapses, lags))
-            continue
-        for delay in delays.tolist():
-            chosen = q.synapses.delays == delay
-            only = q.synapses.with_weights(np.where(chosen, q.synapses.weights, 0))
-            parts.append((q, only, lags[chosen]))
-    return parts
+    def where(self, name: str) -> Ints:
+        """(size,) the engine's numbers of a population's or input's sources."""
+        names = [*(p.name for p in self.populations), *(i.name for i in self.inputs)]
+        row = names.index(name)
+        return self.at[self.bounds[row] : self.bounds[row + 1]]

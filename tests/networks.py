@@ -24,22 +24,42 @@ def random_synapses(rng, n_source, n_target, density, max_delay=0, scale=128):
     return Synapses.from_dense(weights.astype(np.int16), delays.astype(np.uint8))
 
 
-def random_network(seed, *, encoding="graded", recurrent=False, delays=False, max_size=24):
+def random_network(
+    seed,
+    *,
+    encoding="graded",
+    recurrent=False,
+    delays=False,
+    soft=False,
+    refractory=False,
+    sigma_delta=False,
+    max_size=24,
+):
     """(network, samples): a chain of one to three populations with biases and decays, and what the flags ask for."""
     rng = np.random.default_rng(seed)
     sizes = rng.integers(1, max_size, int(rng.integers(2, 5))).tolist()
-    levels = 1 if encoding == "rate" else int(rng.integers(2, 256))
+    levels = 1 if encoding == "rate" else int(rng.integers(2, 16 if sigma_delta else 256))
     source = FixedInput("in", (sizes[0],), encoding, 7 if encoding == "rate" else levels, levels)
     names = ["in"] + [f"p{i}" for i in range(len(sizes) - 1)]
     populations, projections = [], []
     for i, (name, size) in enumerate(zip(names[1:], sizes[1:], strict=True)):
         host = encoding == "bias" and i == 0
         density = rng.choice([0.1, 0.5, 1.0])
-        synapses = random_synapses(rng, sizes[i], size, density, int(rng.integers(1, 6)) * (delays and not host))
+        delay = int(rng.integers(1, 6)) * (delays and not host)
+        synapses = random_synapses(rng, sizes[i], size, density, delay, 2 if sigma_delta else 128)
         graded = i == 0 and levels > 1
-        exponent = int(rng.integers(-7, 0)) if graded or rng.random() < 0.3 else int(rng.integers(0, 4))
+        exponent = (
+            int(rng.integers(-1 if sigma_delta else -7, 0)) if graded or rng.random() < 0.3 else int(rng.integers(0, 4))
+        )
         projections.append(FixedProjection(names[i], name, synapses, -9 if host else exponent, host))
-        populations.append(_population(rng, name, size, i, host))
+        population = _population(rng, name, size, i, host)
+        if soft:
+            population = replace(population, reset="subtract")
+        if refractory:
+            population = replace(population, refractory=int(rng.integers(1, 5)))
+        if sigma_delta and (sigma_delta == "all" or i % 2 == 0):
+            population = _sigma_delta(rng, population)
+        populations.append(population)
     if recurrent:
         for i in range(len(populations)):
             j = int(rng.integers(0, i + 1))
@@ -58,11 +78,24 @@ def _population(rng, name, size, offset, host):
     return FixedPopulation(name, (size,), np.arange(size), du, dv, vth, bias, exponents, offset)
 
 
+def _sigma_delta(rng, population):
+    activation = "identity" if rng.random() < 0.3 else "relu"
+    return replace(
+        population, model="sigma-delta", du=-1, dv=0, vth=int(rng.choice([0, 1, rng.integers(2, 500)])),
+        bias_exp=population.bias_exp % 3, activation=activation, cumulative=bool(rng.random() < 0.5),
+        state_exp=int(rng.choice([0, 0, 3])), payload=1,
+    )  # fmt: skip
+
+
 def _without_overflow(network):
-    """Lower exponents until the proof passes."""
+    """Larger payloads and lower exponents until the proof passes."""
     try:
         check_overflow(network)
-    except LimitError:
+    except LimitError as error:
+        if "a spike can carry" in error.problem and error.value < 2**14:
+            fits = {error.subject: error.value}
+            changed = tuple(replace(p, payload=fits.get(p.name, p.payload)) for p in network.populations)
+            return _without_overflow(replace(network, populations=changed))
         lower = tuple(q if q.host else replace(q, exponent=q.exponent - 1) for q in network.projections)
         return _without_overflow(replace(network, projections=lower))
     return network
@@ -73,6 +106,8 @@ def random_samples(rng, network, count=3):
     if source.encoding == "spikes":
         values = rng.integers(0, source.payload + 1, (count, network.steps, source.size))
         return values * (rng.random(values.shape) < 0.3)
+    if source.encoding == "delta" and rng.random() < 0.5:
+        return rng.integers(0, source.max_value + 1, (count, network.steps, source.size))
     return rng.integers(0, source.max_value + 1, (count, source.size))
 
 
@@ -83,6 +118,11 @@ FLAVOURS = {
     "delays": {"delays": True},
     "recurrent": {"recurrent": True},
     "spikes, delays, recurrent": {"encoding": "spikes", "delays": True, "recurrent": True},
+    "soft": {"soft": True, "encoding": "rate"},
+    "refractory": {"refractory": True, "recurrent": True},
+    "soft, refractory": {"soft": True, "refractory": True, "encoding": "spikes"},
+    "sigma-delta": {"sigma_delta": "all", "encoding": "delta"},
+    "sigma-delta, lif": {"sigma_delta": "some", "delays": True},
 }
 """What the conformance tests go through."""
 

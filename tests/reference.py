@@ -28,7 +28,7 @@ def simulate(network: FixedNetwork, samples) -> dict[str, tuple[np.ndarray, np.n
 
 def _one(network, source, value):
     steps = network.steps
-    state = {p.name: [np.zeros(p.size, np.int64) for _ in range(2)] for p in network.populations}
+    state = {p.name: [np.zeros(p.size, np.int64) for _ in range(4)] for p in network.populations}
     record = {p.name: [np.zeros((steps, p.size), np.int64) for _ in range(3)] for p in network.populations}
     sent = {source.name: np.broadcast_to(value, (steps, source.size)) if value.ndim == 1 else value}
     sent |= {p.name: record[p.name][0] for p in network.populations}
@@ -56,13 +56,28 @@ def _one(network, source, value):
                 emitted = t - 1 - delay - offsets[name]
                 if target == p.name and not q.host and 0 <= emitted < steps:
                     a += shift(dense @ sent[name][emitted], q.exponent)
-            u, v = state[p.name]
-            u = tz(u * (4095 - p.du), 12) + (a << 6)
-            v = tz(v * (4096 - p.dv), 12) + u + (bias[p.name] << p.bias_exp)
-            v = np.clip(v, -(2**23 - 1), 2**23 - 1)
-            s = v > (p.vth << 6)
-            v = np.where(s, 0, v)
-            state[p.name] = [u, v]
-            for k, array in enumerate((s, u, v)):
+            step = sigma_delta if p.model == "sigma-delta" else lif
+            s, state[p.name] = step(p, a, bias[p.name] << p.bias_exp, *state[p.name])
+            for k, array in enumerate((s, *state[p.name][:2])):
                 record[p.name][k][j] = array
     return record
+
+
+def lif(p, a, bias, u, v, rest, _):
+    u = tz(u * (4095 - p.du), 12) + (a << 6)
+    new = np.clip(tz(v * (4096 - p.dv), 12) + u + bias, -(2**23 - 1), 2**23 - 1)
+    s = (new > (p.vth << 6)) & (rest == 0)
+    after = new - (p.vth << 6) if p.reset == "subtract" else np.zeros_like(new)
+    v = np.where(rest > 0, v, np.where(s, after, new))
+    rest = np.where(s, p.refractory, np.maximum(rest - 1, 0))
+    return s, [u, v, rest, _]
+
+
+def sigma_delta(p, a, bias, sigma, act, residue, error):
+    sigma = sigma + a
+    new = sigma + bias if p.activation == "identity" else np.maximum(sigma + bias, 0)
+    delta = new - act + residue
+    error = error + delta if p.cumulative else delta
+    sent = np.where(np.abs(error) >= p.vth, delta, 0)
+    error = np.where(sent != 0, 0, error)
+    return sent >> p.state_exp, [sigma, new, delta - sent, error]

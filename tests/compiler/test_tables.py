@@ -57,6 +57,8 @@ def populations(*sizes, vth=100):
 @given(any_network(), st.sampled_from(["loihi1", "loihi2"]))
 def test_decoding_gives_back_the_network(drawn, target):
     network, _ = drawn
+    if any(p.graded or p.reset == "subtract" for p in network.populations):
+        target = "loihi2"
     assert decode(program_of(network, chips.load(target))) == network
 
 
