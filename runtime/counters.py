@@ -40,6 +40,7 @@ class Counters:
         self.carry = np.zeros((tables.span + 1, cores, 3), np.int64)
         self.peaks = np.zeros((4, cores), np.int64)
         self.busiest = np.zeros(cores, np.int64)
+        self.active = np.zeros(cores, np.int64)
         self.steps = self.busy_ps = 0
 
     def add(self, load: NDArray[np.int32], leading: bool) -> None:
@@ -50,6 +51,7 @@ class Counters:
         busy = _overlay(load, self.carry, self.tables.steps, self.sizes, self.price, final, carry, *results)
         self.carry = carry
         if not leading:
+            self.active += load[:, :, :, ACTIVE].sum(axis=(0, 1), dtype=np.int64)
             self.steps, self.busy_ps = self.steps + final, self.busy_ps + busy
 
     def drain(self) -> None:
@@ -61,13 +63,12 @@ class Counters:
         )
         self.steps += rows
 
-    def totals(self, samples: int, spikes: Ints, active: Ints) -> CoreCounts:
+    def totals(self, samples: int, spikes: Ints) -> CoreCounts:
         """Everything, of so many samples.
 
         Args:
             samples: that were counted.
             spikes: (sources,) packets sent off by each of the engine's sources, over the run.
-            active: (cores,) updates with something to do.
         """
         tables, flat = self.tables, self.tables.flat
         per_source = np.diff(flat.out_start)
@@ -90,8 +91,8 @@ class Counters:
             neurons=self.sizes,
             spikes=by_core(home, spikes[: tables.neurons]),
             synops=by_core(goal, fired * length),
-            active_updates=active,
-            inactive_updates=samples * tables.steps * self.sizes - active,
+            active_updates=self.active,
+            inactive_updates=samples * tables.steps * self.sizes - self.active,
             packets=by_core(home[sender[own]], fired[own]),
             received=by_core(goal, fired),
             peak_synops=self.peaks[SYNOPS],

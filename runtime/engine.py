@@ -31,6 +31,10 @@ Sink = Callable[[int, Mapping[str, Trace]], None]
 
 BATCH = 1024
 """Samples that are encoded at a time, at most."""
+LANES = 16
+"""Samples that a thread runs side by side."""
+LARGEST_STATE = 2**26
+"""Bytes of their state, at most; beyond it one runs at a time."""
 BATCH_BYTES = 2**27
 """About what a batch may take beside them: payloads, loads of cores, traces."""
 
@@ -147,7 +151,7 @@ class _Run:
         self.outputs = np.concatenate([tables.where(name) for name in tables.outputs])
         self.counters = Counters(tables) if counting else None
         self.spikes = np.zeros(tables.neurons + sum(i.size for i in tables.inputs), np.int64)
-        self.active = np.zeros(tables.cores, np.int64)
+        self.graded = np.concatenate([np.full(p.size, p.graded) for n in tables.outputs for p in tables.populations if p.name == n])
         wanted = [names.index(name) for name in traces]
         size = tables.flat.segments[:, 1] - tables.flat.segments[:, 0]
         chosen = np.isin(tables.flat.segments[:, POPULATION], wanted)
@@ -176,31 +180,32 @@ class _Run:
         load = np.zeros((rows, steps + tables.span + 1, tables.cores, 3), np.int32)
         columns = self.columns if len(trace[0]) else np.full_like(self.columns, -1)
 
-        def work(low: int, high: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-            spikes, active = np.zeros(tables.neurons, np.int64), np.zeros(tables.cores, np.int64)
-            run_samples(
-                tables.flat, steps, tables.span, tables.cells, tables.slots, tables.core_first, values, steady, low,
-                high, self.outputs, counts, spikes, active, load, columns, trace,
-            )  # fmt: skip
-            return spikes, active
+        lanes = (0,) * self.lanes(count)
 
-        parts = self._parallel(work, count)
+        def work(low: int, high: int) -> NDArray[np.int64]:
+            spikes = np.zeros_like(self.spikes)
+            run_samples(
+                lanes, tables.flat, steps, tables.span, tables.cells, tables.slots, tables.cores, values, steady, low,
+                high, self.outputs, self.graded, counts, spikes, load, columns, trace,
+            )  # fmt: skip
+            return spikes
+
+        parts = self._parallel(work, count, len(lanes))
         if self.counters is not None:
             self.counters.add(load, leading)
         if leading:
             return counts, {}
-        for spikes, active in parts:
-            self.spikes[: tables.neurons] += spikes
-            self.active += active
-        at = tables.neurons
-        for source in tables.inputs:
-            if source.encoding != "bias":
-                self.spikes[at : at + source.size] += _packets(sent[source.name], steps)
-            at += source.size
+        self.spikes += sum(parts)
         return counts, {name: self._trace(trace, name) for name in self.traces}
 
-    def _parallel(self, work: Callable[[int, int], Any], count: int) -> list[Any]:
-        chunk = max(1, -(-count // (4 * self.threads)))
+    def lanes(self, count: int) -> int:
+        """Samples side by side: as many as make sense, where the state of all of them is small."""
+        tables = self.tables
+        state = 4 * LANES * (tables.slots * tables.cells + 7 * tables.neurons)
+        return LANES if count >= LANES and state <= LARGEST_STATE else 1
+
+    def _parallel(self, work: Callable[[int, int], Any], count: int, lanes: int) -> list[Any]:
+        chunk = max(1, -(-count // (4 * self.threads * lanes))) * lanes
         if count <= chunk or self.threads == 1:
             return [work(0, count)]
         with ThreadPoolExecutor(self.threads) as pool:
@@ -225,8 +230,11 @@ class _Run:
         per_source = np.add.reduceat(np.append(per_packet, 0), tables.flat.out_start[:-1]) * (
             np.diff(tables.flat.out_start) > 0
         )
-        cores = None if self.counters is None else self.counters.totals(samples, self.spikes, self.active)
-        return Activity(samples, tables.steps, spikes, int(per_source @ self.spikes), int(self.active.sum()), cores)
+        synops = int(per_source @ self.spikes)
+        if self.counters is None:
+            return Activity(samples, tables.steps, spikes, synops)
+        cores = self.counters.totals(samples, self.spikes)
+        return Activity(samples, tables.steps, spikes, synops, int(cores.active_updates.sum()), cores)
 
 
 def _values(tables: Tables, sent: Mapping[str, NDArray[np.int32]]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
@@ -240,10 +248,3 @@ def _values(tables: Tables, sent: Mapping[str, NDArray[np.int32]]) -> tuple[NDAr
     sizes = [i.size for i in tables.inputs]
     steady = np.repeat([s and t for s, t in zip(static, tables.steady, strict=True)], sizes)
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2), np.asarray(steady, np.bool_)
-
-
-def _packets(sent: NDArray[np.int32], steps: int) -> NDArray[np.int64]:
-    """(size,) steps with a payload, over all samples."""
-    repeats = steps if sent.ndim == 2 else 1
-    found: NDArray[np.int64] = np.count_nonzero(sent, axis=tuple(range(sent.ndim - 1))).astype(np.int64) * repeats
-    return found

@@ -1,8 +1,8 @@
 """The engine's inner loops, compiled by numba; see `compiler.fixed` for the arithmetic.
 
-A sample runs on the chip's clock: what is sent in step t arrives in step t + 1 + delay. All state is int32: the proof
-in `compiler.overflow` says that it fits. Loops over neurons read and write at most three arrays each, so that the
-compiler can tell them apart and compute eight neurons at a time.
+Several samples run side by side, one per lane (see `lanes`), on the chip's clock: what is sent in step t arrives in
+step t + 1 + delay. A source is silent, and costs nothing, where it sends in none of the lanes. All state is int32: the
+proof in `compiler.overflow` says that it fits.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from .lanes import add_busy, add_scaled, add_where, any_lane
 from .neurons_kernel import integrate, sigma_delta
-from .tables import CORE, FIRST, LAST, MODEL, OFFSET, POPULATION, Flat
+from .tables import CORE, FIRST, LAST, MODEL, OFFSET, POPULATION, REFRACTORY, Flat
 
 SYNOPS, PACKETS, ACTIVE = range(3)
-"""Columns of the load of a core in a step: synaptic operations, packets sent, neurons with something to do."""
+"""Kinds of a core's load in a step: synaptic operations, packets sent, neurons with something to do."""
 
 
 class State(NamedTuple):
-    """One thread's state of one sample.
+    """One thread's state of the samples that it has in its lanes; every array is of so many numbers times lanes.
 
-    sums: (slots * cells,) what arrives, by step; constant: what steady inputs send in every step; current: a; u, v: or
+    sums: (slots * cells) what arrives, by step; constant: what steady inputs send in every step; current: a; u, v: or
     sigma and act; rest: steps that v still rests, or the residue; error: of sigma-delta neurons; sent: payloads of this
-    step; fired: whether there is one, in words of eight neurons; output: payloads of the sample, per neuron.
+    step; values: those of the inputs; spikes: of the samples, per neuron; paid: sums of payloads of sigma-delta neurons;
+    load: (2, kinds * cores) of this step and the next; steady: (kinds * cores) of steady inputs.
     """
 
     sums: Any
@@ -36,190 +38,300 @@ class State(NamedTuple):
     rest: Any
     error: Any
     sent: Any
-    fired: Any
-    output: Any
+    values: Any
+    spikes: Any
+    paid: Any
+    load: Any
+    steady: Any
 
 
 @njit(cache=True, nogil=True)
-def new_state(neurons: int, cells: int, slots: int) -> State:
-    """All zero."""
-    padded = (neurons + 7) // 8 * 8
+def _new_state(lanes: Any, net: Flat, inputs: int, cells: int, slots: int, cores: int) -> State:
+    """All zero; arrays that no neuron needs are empty."""
+    width, neurons = len(lanes), len(net.bias_mant)
+    graded = resting = 0
+    for segment in net.segments:
+        graded = max(graded, segment[MODEL] & 1)
+        resting = max(resting, segment[REFRACTORY], segment[MODEL] & 1)
+    rest, error = neurons if resting else 0, neurons if graded else 0
+    sizes = (
+        slots * cells, neurons, neurons, neurons, neurons, neurons, rest, error, neurons, inputs, neurons, error,
+        6 * cores, 3 * cores,
+    )  # fmt: skip
     return State(
-        np.zeros(slots * cells, np.int32), np.zeros(neurons, np.int32), np.zeros(neurons, np.int32),
-        np.zeros(neurons, np.int32), np.zeros(neurons, np.int32), np.zeros(neurons, np.int32),
-        np.zeros(neurons, np.int32), np.zeros(neurons, np.int32), np.zeros(neurons, np.int32),
-        np.zeros(padded, np.uint8), np.zeros(neurons, np.int32),
+        np.zeros(sizes[0] * width, np.int32), np.zeros(sizes[1] * width, np.int32),
+        np.zeros(sizes[2] * width, np.int32), np.zeros(sizes[3] * width, np.int32),
+        np.zeros(sizes[4] * width, np.int32), np.zeros(sizes[5] * width, np.int32),
+        np.zeros(sizes[6] * width, np.int32), np.zeros(sizes[7] * width, np.int32),
+        np.zeros(sizes[8] * width, np.int32), np.zeros(sizes[9] * width, np.int32),
+        np.zeros(sizes[10] * width, np.int32), np.zeros(sizes[11] * width, np.int32),
+        np.zeros(sizes[12] * width, np.int32), np.zeros(sizes[13] * width, np.int32),
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
-def _deliver(sums: Any, cells: Any, weights: Any, payload: Any) -> None:
-    if payload == 1:
-        for k in range(len(cells)):
-            sums[cells[k]] += weights[k]
-    else:
-        for k in range(len(cells)):
-            sums[cells[k]] += weights[k] * payload
+@njit(cache=True, nogil=True, inline="always")
+def _send(
+    lanes: Any, source: int, sent: Any, start: int, step: int, cells: int, slots: int, sums: Any, load: Any,
+    counting: bool, out_start: Any, out_list: Any, out_cell: Any, list_start: Any, list_core: Any, into: Any,
+    weights: Any, delays: Any,
+) -> None:  # fmt: skip
+    """Every packet of a source delivers its list to what arrives in `step`, or as much later as each synapse says.
 
-
-@njit(cache=True, nogil=True)
-def _send(net: Flat, source: int, payload: Any, step: int, cells: int, slots: int, sums: Any, load: Any) -> None:
-    """Every packet of a source delivers its list to what arrives in `step`, or as much later as each synapse says."""
-    for packet in range(net.out_start[source], net.out_start[source + 1]):
-        row = net.out_list[packet]
-        first, last = net.list_start[row], net.list_start[row + 1]
-        if len(load):
-            load[net.list_core[row], SYNOPS] += last - first
-        if len(net.delays) == 0:
-            into = sums[step % slots * cells + net.out_cell[packet] :]
-            _deliver(into, net.cells[first:last], net.weights[first:last], payload)
-        else:
+    Callers take the arrays out of `Flat` once: to pass them all in a tuple costs more than to deliver a short list.
+    """
+    width = len(lanes)
+    for packet in range(out_start[source], out_start[source + 1]):
+        row = out_list[packet]
+        first, last = list_start[row], list_start[row + 1]
+        if counting:
+            add_where(lanes, load, list_core[row] * width, np.int32(last - first), sent, start)
+        if len(delays):
             for k in range(first, last):
-                slot = (step + net.delays[k]) % slots
-                sums[slot * cells + net.out_cell[packet] + net.cells[k]] += net.weights[k] * payload
+                cell = (step + delays[k]) % slots * cells + out_cell[packet] + into[k]
+                add_scaled(lanes, sums, cell * width, np.int32(weights[k]), sent, start)
+        else:
+            base = step % slots * cells + out_cell[packet]
+            for k in range(first, last):
+                add_scaled(lanes, sums, (base + into[k]) * width, np.int32(weights[k]), sent, start)
 
 
 @njit(cache=True, nogil=True)
-def _collect(net: Flat, segment: int, sums: Any, into: Any) -> None:
-    """Adds what has arrived at a segment, shifted, and empties its sums."""
-    first, last = net.segments[segment, FIRST], net.segments[segment, LAST]
-    current = into[first:last]
-    for lane in range(net.lane_start[segment], net.lane_start[segment + 1]):
-        begin, shift = net.lanes[lane]
-        arrived = sums[begin : begin + last - first]
-        for n in range(len(current)):
-            current[n] += arrived[n] >> shift
-        arrived[:] = 0
-
-
-@njit(cache=True, nogil=True)
-def _begin(net: Flat, values: Any, steady: Any, cells: int, slots: int, state: State, constant_load: Any) -> None:
-    """Zero state, the biases with the host's part, and the sums of steady inputs."""
-    for array in (state.sums, state.constant, state.bias, state.u, state.v, state.rest, state.error, state.output):
-        array[:] = 0
-    constant_load[:] = 0
-    neurons = len(net.bias_mant)
-    for row in net.hosts:
-        first, size, start, population, shift = row
-        wide = np.zeros(neurons, np.int64)
-        for i in range(size):
-            payload = values[first + i]
-            if payload:
-                for k in range(net.host_start[start + i], net.host_start[start + i + 1]):
-                    wide[net.host_target[k]] += np.int64(net.host_weight[k]) * payload
-        for segment in net.segments:
-            if segment[POPULATION] == population:
-                for n in range(segment[FIRST], segment[LAST]):
-                    state.bias[n] += wide[n] >> shift
-    for n in range(neurons):
-        state.bias[n] = (state.bias[n] + net.bias_mant[n]) << net.bias_exp[n]
-    any_steady = False
-    for i in range(len(values)):
-        if steady[i] and values[i]:
-            any_steady = True
-            _send(net, neurons + i, values[i], 0, cells, slots, state.sums, constant_load)
-    if any_steady:
-        for segment in range(len(net.segments)):
-            _collect(net, segment, state.sums[:cells], state.constant)
+def _send_inputs(
+    lanes: Any, net: Flat, values: Any, steady: Any, which: bool, step: int, cells: int, slots: int, sums: Any,
+    load: Any, counting: bool,
+) -> bool:  # fmt: skip
+    """Sends the payloads of those inputs that are steady, or of those that are not; returns whether there were any."""
+    out_start, out_list, out_cell, list_start = net.out_start, net.out_list, net.out_cell, net.list_start
+    list_core, into, weights, delays = net.list_core, net.cells, net.weights, net.delays
+    width, neurons, found = len(lanes), len(net.bias_mant), False
+    for i in range(len(steady)):
+        if steady[i] == which and any_lane(lanes, values, i * width):
+            found = True
+            _send(
+                lanes, neurons + i, values, i * width, step, cells, slots, sums, load, counting, out_start, out_list,
+                out_cell, list_start, list_core, into, weights, delays,
+            )  # fmt: skip
+    return found
 
 
 @njit(cache=True, nogil=True)
 def _emit(
-    net: Flat, step: int, cells: int, slots: int, core_first: Any, state: State, load: Any, next_load: Any, spikes: Any
+    lanes: Any, net: Flat, segment: Any, step: int, cells: int, slots: int, state: State, load: Any, counting: bool
 ) -> None:
-    """Sends what this step's spikes carry, and forgets them."""
-    words = state.fired.view(np.uint64)
-    core = 0
-    for word in range(len(words)):
-        if words[word] == 0:
+    """Sends what a segment's neurons send in this step; `load`: of the next one, when it arrives."""
+    out_start, out_list, out_cell, list_start = net.out_start, net.out_list, net.out_cell, net.list_start
+    list_core, into, weights, delays = net.list_core, net.cells, net.weights, net.delays
+    sent, spikes, paid, sums, now = state.sent, state.spikes, state.paid, state.sums, state.load
+    width, graded = len(lanes), segment[MODEL] & 1
+    cores = len(state.steady) // (3 * width)
+    packets = ((step & 1) * 3 * cores + PACKETS * cores + segment[CORE]) * width
+    for n in range(segment[FIRST], segment[LAST]):
+        start = n * width
+        if any_lane(lanes, sent, start):
+            add_where(lanes, spikes, start, np.int32(1), sent, start)
+            if graded:
+                add_scaled(lanes, paid, start, np.int32(1), sent, start)
+            if counting:
+                add_where(lanes, now, packets, np.int32(out_start[n + 1] - out_start[n]), sent, start)
+            _send(
+                lanes, n, sent, start, step + 1, cells, slots, sums, load, counting, out_start, out_list, out_cell,
+                list_start, list_core, into, weights, delays,
+            )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def _collect(lanes: Any, net: Flat, row: int, arrived: Any, constant: Any, current: Any) -> None:
+    """What a segment receives in this step: steady sums, and what has arrived, shifted; `arrived` is empty after it."""
+    width = len(lanes)
+    first, last = net.segments[row, FIRST] * width, net.segments[row, LAST] * width
+    into, steady = current[first:last], constant[first:last]
+    for n in range(len(into)):
+        into[n] = steady[n]
+    for lane in range(net.lane_start[row], net.lane_start[row + 1]):
+        begin, shift = net.lanes[lane]
+        sums = arrived[begin * width : begin * width + last - first]
+        for n in range(len(into)):
+            into[n] += sums[n] >> shift
+        sums[:] = 0
+
+
+@njit(cache=True, nogil=True)
+def _load_values(lanes: Any, values: Any, low: int, used: int, step: int, into: Any) -> None:
+    """The inputs of the samples from `low` on into the lanes; unused lanes are 0."""
+    width = len(lanes)
+    if used < width:
+        into[:] = 0
+    for lane in range(used):
+        row = values[low + lane, step]
+        for i in range(len(row)):
+            into[i * width + lane] = row[i]
+
+
+@njit(cache=True, nogil=True)
+def _hosts(lanes: Any, net: Flat, state: State) -> None:
+    """Adds what the host computes to the biases' mantissas."""
+    width = len(lanes)
+    for host in net.hosts:
+        first, size, start, population, shift = host
+        state.current[:] = 0
+        for i in range(size):
+            if any_lane(lanes, state.values, (first + i) * width):
+                for k in range(net.host_start[start + i], net.host_start[start + i + 1]):
+                    goal = net.host_target[k] * width
+                    add_scaled(
+                        lanes, state.current, goal, np.int32(net.host_weight[k]), state.values, (first + i) * width
+                    )
+        for segment in net.segments:
+            if segment[POPULATION] == population:
+                for n in range(segment[FIRST] * width, segment[LAST] * width):
+                    state.bias[n] += state.current[n] >> shift
+
+
+@njit(cache=True, nogil=True)
+def _begin(
+    lanes: Any, net: Flat, steady: Any, cells: int, slots: int, cores: int, state: State, counting: bool
+) -> None:
+    """Zero state, the biases with the host's part, and the sums of steady inputs."""
+    for array in (
+        state.sums, state.constant, state.bias, state.u, state.v, state.rest, state.error, state.spikes, state.paid,
+        state.load, state.steady,
+    ):  # fmt: skip
+        array[:] = 0
+    width = len(lanes)
+    _hosts(lanes, net, state)
+    for n in range(len(net.bias_mant)):
+        for lane in range(n * width, n * width + width):
+            state.bias[lane] = (state.bias[lane] + net.bias_mant[n]) << net.bias_exp[n]
+    if _send_inputs(lanes, net, state.values, steady, True, 0, cells, slots, state.sums, state.steady, counting):
+        for row in range(len(net.segments)):
+            _collect(lanes, net, row, state.sums, state.constant, state.current)
+            first, last = net.segments[row, FIRST] * width, net.segments[row, LAST] * width
+            state.constant[first:last] = state.current[first:last]
+
+
+@njit(cache=True, nogil=True)
+def _step(
+    lanes: Any, net: Flat, step: int, steps: int, cells: int, slots: int, cores: int, state: State, counting: bool
+) -> None:
+    """One step of every population whose window it lies in."""
+    width = len(lanes)
+    arrived = state.sums[step % slots * cells * width : (step % slots + 1) * cells * width]
+    size = 3 * cores * width
+    now = state.load[(step & 1) * size : (step & 1) * size + size]
+    later = state.load[(~step & 1) * size : (~step & 1) * size + size]
+    for row in range(len(net.segments)):
+        segment = net.segments[row]
+        local = step - segment[OFFSET]
+        if local < 0 or local >= steps:
             continue
-        for n in range(8 * word, 8 * word + 8):
-            if state.fired[n]:
-                payload = state.sent[n]
-                spikes[n] += 1
-                state.output[n] += payload
-                if len(load):
-                    while n >= core_first[core + 1]:
-                        core += 1
-                    load[core, PACKETS] += net.out_start[n + 1] - net.out_start[n]
-                _send(net, n, payload, step + 1, cells, slots, state.sums, next_load)
-        words[word] = 0
+        _collect(lanes, net, row, arrived, state.constant, state.current)
+        if counting:
+            core = (ACTIVE * cores + segment[CORE]) * width
+            for n in range(segment[FIRST] * width, segment[LAST] * width, width):
+                add_busy(lanes, now, core, state.current, state.u, state.v, state.bias, n)
+        if segment[MODEL] & 1:
+            sigma_delta(width, segment, state)
+        else:
+            integrate(width, segment, state)
+        _emit(lanes, net, segment, step, cells, slots, state, later, counting)
+
+
+@njit(cache=True, nogil=True)
+def _write_load(lanes: Any, step: int, cores: int, state: State, used: int, low: int, load: Any) -> None:
+    """A step's load of each core and sample, and zero for the step after the next."""
+    width = len(lanes)
+    size = 3 * cores * width
+    now = state.load[(step & 1) * size : (step & 1) * size + size]
+    for core in range(cores):
+        for kind in range(3):
+            at = (kind * cores + core) * width
+            for lane in range(used):
+                load[low + lane, step, core, kind] = now[at + lane]
+    now[:] = 0
+
+
+@njit(cache=True, nogil=True)
+def _write_trace(
+    lanes: Any, net: Flat, step: int, steps: int, state: State, used: int, low: int, columns: Any, trace: Any
+) -> None:
+    width = len(lanes)
+    for row in range(len(net.segments)):
+        local = step - net.segments[row, OFFSET]
+        if columns[row] < 0 or local < 0 or local >= steps:
+            continue
+        first, last = net.segments[row, FIRST], net.segments[row, LAST]
+        for n in range(first, last):
+            at = columns[row] + n - first
+            for lane in range(used):
+                trace[0, low + lane, local, at] = state.sent[n * width + lane]
+                trace[1, low + lane, local, at] = state.u[n * width + lane]
+                trace[2, low + lane, local, at] = state.v[n * width + lane]
+
+
+@njit(cache=True, nogil=True)
+def _write_counts(
+    lanes: Any, net: Flat, used: int, low: int, state: State, outputs: Any, graded: Any, counts: Any, spikes: Any
+) -> None:
+    """Spikes of the samples, per output neuron and summed per neuron."""
+    width = len(lanes)
+    for lane in range(used):
+        for i in range(len(outputs)):
+            at = outputs[i] * width + lane
+            counts[low + lane, i] = state.paid[at] if graded[i] else state.spikes[at]
+    for n in range(len(net.bias_mant)):
+        total = np.int64(0)
+        for lane in range(used):
+            total += state.spikes[n * width + lane]
+        spikes[n] += total
 
 
 @njit(cache=True, nogil=True)
 def run_samples(
-    net: Flat,
-    steps: int,
-    span: int,
-    cells: int,
-    slots: int,
-    core_first: Any,
-    values: Any,
-    steady: Any,
-    low: int,
-    high: int,
-    outputs: Any,
-    counts: Any,
-    spikes: Any,
-    active: Any,
-    load: Any,
-    columns: Any,
-    trace: Any,
-) -> None:  # pragma: no cover – compiled
+    lanes: Any, net: Flat, steps: int, span: int, cells: int, slots: int, cores: int, values: Any, steady: Any,
+    low: int, high: int, outputs: Any, graded: Any, counts: Any, spikes: Any, load: Any, columns: Any, trace: Any,
+) -> None:  # pragma: no cover – compiled  # fmt: skip
     """Samples low … high - 1.
 
     Args:
+        lanes: a tuple; so many samples run side by side.
         net: the tables.
         steps, span: T, and the largest offset.
-        cells, slots, core_first: as in `Tables`.
+        cells, slots, cores: as in `Tables`.
         values: (samples, steps or 1, inputs) payloads; 1 step: the same in each.
         steady: (inputs,) whether a source's payload is the same in every step, and arrives without a lag.
-        outputs: the neurons whose payloads are summed into `counts` (samples, outputs).
-        spikes, active: (neurons,) spikes and (cores,) updates with something to do are added here.
-        load: (samples, steps + span + 1, cores, 3) of each chip step, from the first window's begin; or no samples.
+        outputs: the neurons that are counted into `counts` (samples, outputs); where they are `graded`, their payloads.
+        spikes: (sources,) packets sent off are added here, those of inputs too.
+        load: (samples, steps + span + 1, cores, kinds) of each chip step, from the first window's begin; or no samples.
         columns: (segments,) where a segment stands in `trace`, or -1.
         trace: (3, samples, steps, columns) payloads, u and v, or no samples.
     """
-    neurons = len(net.bias_mant)
-    state = new_state(neurons, cells, slots)
-    cores = len(core_first) - 1
-    counting = load.shape[0] > 0
-    constant_load = np.zeros((cores if counting else 0, 3), np.int32)
-    nothing = constant_load[:0]
-    dynamic = not steady.all()
-    state.sent[:] = 1
-    for sample in range(low, high):
-        _begin(net, values[sample, 0], steady, cells, slots, state, constant_load)
+    width, counting, dynamic, static = len(lanes), load.shape[0] > 0, not steady.all(), values.shape[1] == 1
+    neurons, inputs = len(net.bias_mant), len(steady)
+    state = _new_state(lanes, net, inputs, cells, slots, cores if counting else 0)
+    cores = cores if counting else 0
+    for first in range(low, high, width):
+        used = min(width, high - first)
+        _load_values(lanes, values, first, used, 0, state.values)
+        _begin(lanes, net, steady, cells, slots, cores, state, counting)
         for step in range(steps + span):
-            now = load[sample, step] if counting else nothing
-            later = load[sample, step + 1] if counting else nothing
+            size = 3 * cores * width
+            now = state.load[(step & 1) * size : (step & 1) * size + size]
             if step < steps:
-                row = values[sample, min(step, values.shape[1] - 1)]
-                for i in range(len(row) if dynamic else 0):
-                    if row[i] and not steady[i]:
-                        _send(net, neurons + i, row[i], step, cells, slots, state.sums, now)
-                now += constant_load
-            arrived = state.sums[step % slots * cells : (step % slots + 1) * cells]
-            for segment in range(len(net.segments)):
-                first, last = net.segments[segment, FIRST], net.segments[segment, LAST]
-                local = step - net.segments[segment, OFFSET]
-                if local < 0 or local >= steps:
-                    continue
-                state.current[first:last] = state.constant[first:last]
-                _collect(net, segment, arrived, state.current)
-                if net.segments[segment, MODEL] & 1:
-                    busy = sigma_delta(net.segments[segment], state)
-                else:
-                    busy = integrate(net.segments[segment], state)
-                active[net.segments[segment, CORE]] += busy
-                if counting:
-                    now[net.segments[segment, CORE], ACTIVE] += busy
-                if columns[segment] >= 0:
-                    at = columns[segment]
-                    for n in range(first, last):
-                        trace[0, sample, local, at + n - first] = state.sent[n] if state.fired[n] else 0
-                        trace[1, sample, local, at + n - first] = state.u[n]
-                        trace[2, sample, local, at + n - first] = state.v[n]
-            _emit(net, step, cells, slots, core_first, state, now, later, spikes)
-        for i in range(len(outputs)):
-            counts[sample, i] = state.output[outputs[i]]
+                if not static and step > 0:
+                    _load_values(lanes, values, first, used, step, state.values)
+                if dynamic:
+                    _send_inputs(
+                        lanes, net, state.values, steady, False, step, cells, slots, state.sums, now, counting
+                    )
+                now += state.steady
+                for i in range(inputs if not static or step == 0 else 0):
+                    for lane in range(i * width, i * width + width):
+                        spikes[neurons + i] += (steps if static else 1) * (state.values[lane] != 0)
+            _step(lanes, net, step, steps, cells, slots, cores, state, counting)
+            if counting:
+                _write_load(lanes, step, cores, state, used, first, load)
+            if trace.shape[1]:
+                _write_trace(lanes, net, step, steps, state, used, first, columns, trace)
+        if counting:
+            _write_load(lanes, steps + span, cores, state, used, first, load)
+        _write_counts(lanes, net, used, first, state, outputs, graded, counts, spikes)
