@@ -31,7 +31,10 @@ def rate_spikes(values: NDArray[Any], max_value: int, steps: int) -> NDArray[np.
 
 def levels(values: NDArray[Any], source: FixedInput) -> NDArray[np.int32]:
     """``floor(value * levels / max_value + 1/2)``, in any shape."""
-    return ((values.astype(np.int64) * source.levels * 2 + source.max_value) // (2 * source.max_value)).astype(np.int32)
+    if source.levels == source.max_value:
+        return values.astype(np.int32)
+    table = (np.arange(source.max_value + 1) * source.levels * 2 + source.max_value) // (2 * source.max_value)
+    return np.take(table.astype(np.int32), values)
 
 
 def payloads(samples: NDArray[Any], source: FixedInput, steps: int) -> NDArray[np.int32]:
