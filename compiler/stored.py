@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import io
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import h5py
@@ -50,3 +53,43 @@ class StoredArrays:
         if self.left < 0:
             raise self.fault(f"{name} claims more than the file holds")
         return np.asarray(found[()])
+
+
+class Disk(io.FileIO):
+    """A file for HDF5 to write to, which crashes where a disk is full: here it never learns of that.
+
+    Attributes:
+        error: the first error; nothing is written after it.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while len(left) and self.error is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = error
+        return size
+
+    def check(self) -> None:
+        """Raises the error, if there was one."""
+        if self.error is not None:
+            raise self.error
+
+
+@contextlib.contextmanager
+def created(path: str | os.PathLike[str]) -> Iterator[tuple[h5py.File, Disk]]:
+    """A new HDF5 file, closed after the block.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with Disk(path, "w+") as disk:
+        try:
+            with h5py.File(disk, "w") as file:
+                yield file, disk
+        finally:
+            disk.check()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import whole_file
+from ..compiler.stored import Disk, created
 from ..errors import NetworkError
 from .result import Trace
 from .trace_format import (
@@ -33,8 +34,8 @@ from .trace_format import (
 class TraceWriter:
     """Appends batches of samples to a trace file; made by `create`."""
 
-    def __init__(self, file: h5py.File, populations: Sequence[TracedPopulation], steps: int) -> None:
-        self._file, self._populations, self._steps = file, tuple(populations), steps
+    def __init__(self, file: h5py.File, disk: Disk, populations: Sequence[TracedPopulation], steps: int) -> None:
+        self._file, self._disk, self._populations, self._steps = file, disk, tuple(populations), steps
         self._columns: dict[str, tuple[_Column, ...]] = {}
         self._notes: dict[str, list[int]] = {"predictions": [], "labels": []}
         self.samples = 0
@@ -75,8 +76,8 @@ class TraceWriter:
         (1, [[1, 1], [1, 1], [1, 1]])
         """
         check_limits(populations, steps)
-        with whole_file(path) as draft, _opened(draft) as file:
-            writer = cls(file, populations, steps)
+        with whole_file(path) as draft, created(draft) as (file, disk):
+            writer = cls(file, disk, populations, steps)
             yield writer
             writer._finish(facts or TraceFacts())
 
@@ -94,6 +95,7 @@ class TraceWriter:
 
         Raises:
             NetworkError: a trace is missing, has another shape or type, or predictions or labels do not fit.
+            OSError: the disk is full; an `OutputError` outside the block of `create`.
         """
         count = len(next(iter(traces.values())).spikes) if traces else 0
         arrays = [self._arrays(p, traces, count) for p in self._populations]
@@ -106,6 +108,7 @@ class TraceWriter:
                 for column, array in zip(self._columns[population.name], kinds, strict=True):
                     column.push(array[i])
         self.samples += count
+        self._disk.check()
 
     def _arrays(
         self, population: TracedPopulation, traces: Mapping[str, Trace], count: int
@@ -177,19 +180,3 @@ class _Column:
         self._data.resize(done + self._filled, axis=0)
         self._data[done:] = self._block[: self._filled]
         self._filled = 0
-
-
-@contextlib.contextmanager
-def _opened(path: os.PathLike[str]) -> Iterator[h5py.File]:
-    """h5py tells of a full disk by a `RuntimeError` where it closes."""
-    file = h5py.File(path, "w")
-    try:
-        yield file
-    except BaseException:
-        with contextlib.suppress(OSError, RuntimeError):
-            file.close()
-        raise
-    try:
-        file.close()
-    except RuntimeError as error:
-        raise OSError(str(error).splitlines()[0]) from error

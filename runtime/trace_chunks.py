@@ -37,6 +37,8 @@ def _read_chunk(dataset: h5py.Dataset, place: tuple[int, int, int]) -> NDArray[A
     if mask == 0:
         stream = zlib.decompressobj()
         data = stream.decompress(data, size + 1)
+        if not stream.eof:
+            raise ValueError(f"a chunk of {size} bytes does not end")
     elif mask != 1 << (width > 1):  # HDF5 leaves the compression out where it does not help
         raise ValueError(f"filter mask {mask}")
     if len(data) != size:

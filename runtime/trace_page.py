@@ -20,6 +20,8 @@ WIDTH = 640
 CELLS = 200_000
 """Of all rasters together, at most; a cell takes about eight bytes."""
 COLUMNS = 640
+SEPARATE = 100
+"""Rows and columns up to which cells stand apart."""
 SHADES = 6
 SHOWN_NEURONS = 6
 TICKS = 8
@@ -41,6 +43,8 @@ class Raster:
     columns: int
     rows: int
     height: float
+    thick: float
+    apart: bool
     exact: bool
     densest: float
     paths: tuple[tuple[float, str], ...]
@@ -107,19 +111,34 @@ def _raster(file: TraceFile, row: PopulationActivity, sample: int, columns: int,
     rows = len(shares)
     exact = shares.shape == (row.neurons, file.steps)
     shades = levels(shares, SHADES)
-    paths = tuple((shade / SHADES, _runs(shades == shade)) for shade in range(1, SHADES + 1))
+    single = exact and columns <= SEPARATE
+    paths = tuple((shade / SHADES, _runs(shades == shade, single)) for shade in range(1, SHADES + 1))
     height = float(np.clip(rows * 14, 56, 320))
     marks = tuple(((n + 0.5) * height / row.neurons, str(n)) for n in nice_marks(0, row.neurons - 1, int(height // 28)))
-    shown = tuple((opacity, path) for opacity, path in paths if path)
-    return Raster(row, plain(row.name), shares.shape[1], rows, height, exact, float(shares.max()), shown, Axis(marks))
+    return Raster(
+        row=row,
+        name=plain(row.name),
+        columns=shares.shape[1],
+        rows=rows,
+        height=height,
+        thick=0.85 if rows <= SEPARATE else 1.0,
+        apart=single,
+        exact=exact,
+        densest=float(shares.max()),
+        paths=tuple((opacity, path) for opacity, path in paths if path),
+        y=Axis(marks),
+    )
 
 
-def _runs(cells: NDArray[np.bool_]) -> str:
-    """Horizontal runs of cells as an SVG path.
+def _runs(cells: NDArray[np.bool_], single: bool) -> str:
+    """Horizontal runs of cells as an SVG path, or each cell by itself with a gap after it.
 
-    >>> _runs(np.array([[True, True, False, True]]))
-    'M0 0h2M3 0h1'
+    >>> row = np.array([[True, True, False, True]])
+    >>> _runs(row, single=False), _runs(row, single=True)
+    ('M0 0h2M3 0h1', 'M0 0h.9M1 0h.9M3 0h.9')
     """
+    if single:
+        return "".join(f"M{x} {y}h.9" for y, x in np.argwhere(cells).tolist())
     padded = np.pad(cells, ((0, 0), (1, 1))).astype(np.int8)
     row, begin = np.nonzero(np.diff(padded, axis=1) == 1)
     _, end = np.nonzero(np.diff(padded, axis=1) == -1)
@@ -169,7 +188,7 @@ def _curve(name: str, values: NDArray[np.int32], height: float, threshold: int |
         steps = np.concatenate([sorted({int(p[values[p].argmin()]), int(p[values[p].argmax()])}) for p in parts])
     x = (steps + 0.5) * WIDTH / len(values)
     points = (f"{a:.4g} {pixel(b):g}" for a, b in zip(x.tolist(), values[steps].tolist(), strict=True))
-    marks = tuple((pixel(mark), f"{mark:,}") for mark in nice_marks(low, high, int(height // 32)))
+    marks = tuple((pixel(mark), f"{mark:,}") for mark in nice_marks(low, high, int(height // 24)))
     return Curve(name, "M" + "L".join(points), height, Axis(marks), None if threshold is None else pixel(threshold))
 
 
