@@ -118,8 +118,8 @@ class TraceWriter:
             raise NetworkError(population.name, "has no trace in this batch", "trace it with the others")
         trace = traces[population.name]
         arrays: tuple[NDArray[Any], ...] = (trace.spikes, trace.u, trace.v)
-        types = ((trace.spikes.dtype if trace.spikes.dtype in SPIKE_TYPES else np.uint8), np.int32, np.int32)
-        columns = self._columns.get(population.name) or self._create(population, types[0])
+        spikes = trace.spikes.dtype if trace.spikes.dtype in SPIKE_TYPES else np.uint8
+        columns = self._columns.get(population.name) or self._create(population, spikes)
         want = (count, self._steps, population.size)
         for column, array in zip(columns, arrays, strict=True):
             if array.shape != want or array.dtype != column.dtype:
