@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .atomic import check_writable, write_whole
+from .cli_trace import DiffWith, Neurons, Sample, TraceIn, TraceView
 from .errors import DataError, ModelFileError, OutputError, ProgramFileError, SnnCompileError
 from .frontend.processes import joined, speaks
 
@@ -265,13 +266,23 @@ def _accuracies(report: Report, result: RunResult, data: DataSet, agrees: bool) 
 
 
 def _report(
-    program: Annotated[Path, typer.Argument(help="A program of snn-compile.")],
+    program: Annotated[Path | None, typer.Argument(help="A program of snn-compile.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.")] = None,
     json: JsonOut = None,
     csv: Annotated[Path | None, typer.Option(help="Write the cores as CSV.")] = None,
+    trace: TraceIn = None,
+    sample: Sample = None,
+    neuron: Neurons = None,
+    diff: DiffWith = None,
     debug: Debug = False,
 ) -> None:
-    """Show what a compiled program costs."""
+    """Show what a compiled program costs, or what a trace of a run holds."""
+    view = TraceView.of(program, csv, trace, sample, neuron, diff, html, json)
+    if view is not None:
+        _check_outputs(view.trace, html, json)
+        view.show()
+        return
+    assert program is not None
     _check_outputs(program, html, json, csv)
     from .compiler import file, render
     from .compiler.report import read_report, to_json

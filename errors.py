@@ -54,6 +54,10 @@ class ProgramFileError(SnnCompileError):
     """A program file is missing, broken or from another format version."""
 
 
+class TraceFileError(SnnCompileError):
+    """A trace file is missing, broken, of another format version, or not to be compared with another one."""
+
+
 class DataError(SnnCompileError):
     """A data set is missing, broken or does not match the network's input."""
 

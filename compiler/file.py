@@ -26,6 +26,7 @@ from .program import (
     PopulationHeader,
     Program,
 )
+from .stored import StoredArrays
 from .synapses import Synapses
 
 MAGIC = "snn-compile program"
@@ -130,29 +131,11 @@ def _is_shape(shape: tuple[int, ...]) -> bool:
     return 1 <= len(shape) <= 8 and all(n >= 1 for n in shape) and math.prod(shape) < 2**31
 
 
-class _Reader:
-    """Reads arrays only where they are what they should be: plain, in this file, no larger than it."""
-
-    def __init__(self, file: h5py.File, path: str, size: int) -> None:
-        self.file, self.path, self.left = file, path, size
+class _Reader(StoredArrays):
+    """Reads a program part by part and checks each."""
 
     def fault(self, problem: str, way_out: str = "compile the model again") -> ProgramFileError:
         return ProgramFileError(self.path, problem, way_out)
-
-    def array(self, name: str, dtype: type, ndim: int) -> NDArray[Any]:
-        group: Any = self.file
-        for part in name.split("/"):
-            if not isinstance(group, h5py.Group) or not isinstance(group.get(part, getlink=True), h5py.HardLink):
-                raise self.fault(f"has no {name}")
-            group = group[part]
-        if not isinstance(group, h5py.Dataset) or group.dtype != np.dtype(dtype) or group.ndim != ndim:
-            raise self.fault(f"{name} is not an array of {np.dtype(dtype)}")
-        if group.external or group.is_virtual or group.chunks is not None:
-            raise self.fault(f"{name} is not stored plainly in the file")
-        self.left -= group.nbytes
-        if self.left < 0:
-            raise self.fault(f"{name} claims more than the file holds")
-        return np.asarray(group[()])
 
     def arrays(self, group: str, spec: Mapping[str, tuple[type, int]]) -> dict[str, NDArray[Any]]:
         return {key: self.array(f"{group}/{key}", *form) for key, form in spec.items()}

@@ -158,15 +158,20 @@ def energy_table(energy: Energy) -> RenderableType:
     return Group(table, note)
 
 
-def html(report: Report) -> str:
-    """One page; names from files are escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("snn_compile.compiler", "templates"),
+def page_environment(package: str) -> jinja2.Environment:
+    """The templates of a package; what they insert is escaped, and a name that they miss is an error."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(package, "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def html(report: Report) -> str:
+    """One page; names from files are escaped."""
+    environment = page_environment("snn_compile.compiler")
     lines = {"bits_line": bits_line, "partition_line": partition_line, "placement": placement_line}
     environment.filters.update(percent=percent, engineering=engineering, **lines)
     chips: dict[int, dict[tuple[int, int], list[CoreRow]]] = {}
