@@ -114,7 +114,9 @@ def _of_network(network: FixedNetwork) -> tuple[Head, list[Deliveries]]:
             )
         )
         count, entries = count + len(sending), entries + len(s)
-    first, *columns, source, lists = (np.concatenate([NONE, *c]) for c in zip(*parts, strict=True)) if parts else [NONE] * 7
+    first, *columns, source, lists = (
+        (np.concatenate([NONE, *c]) for c in zip(*parts, strict=True)) if parts else [NONE] * 7
+    )
     neurons = np.arange(sum(p.size for p in network.populations))
     base_of = np.zeros(count, np.int64)
     return head, [Deliveries(neurons, np.append(0, first), *columns, source.astype(np.int32), lists, base_of)]
@@ -205,12 +207,14 @@ class _Draft:
         delays = np.concatenate([np.zeros(0, np.uint8), *(part.delays for part in parts)])
         self.out_start = np.searchsorted(source[order], np.arange(len(at) + 1)).astype(np.int64)
         self.out_list, self.out_cell = out_list[order], out_cell[order]
-        self.list_start = np.append(0, np.cumsum(np.concatenate([part.length for part in parts])))
+        self.list_start = np.append(0, np.cumsum(np.concatenate([part.length for part in parts]))).astype(np.int64)
         self.list_core = np.repeat(np.arange(len(parts)), np.diff(lists))
         self.cells = np.concatenate([np.zeros(0, narrow), *(part.cells.astype(narrow) for part in parts)])
         self.weights = np.concatenate([np.zeros(0, np.int16), *(part.weights for part in parts)])
         self.exponents = np.concatenate([np.zeros(0, np.int8), *(part.exponents for part in parts)])
         self.delays = delays if delays.any() else delays[:0]
+        ends = np.concatenate([[0], np.cumsum(np.diff(self.list_start)[self.out_list])])
+        self.fan_out = np.diff(ends[self.out_start])
         self.segments = self._segments()
 
     def _segments(self) -> Ints:
@@ -224,7 +228,11 @@ class _Draft:
                 for p in self.head.populations
             ]
         ).reshape(-1, 7)
-        return np.column_stack([first, last, core[first], row[first], constants[row[first]]]).astype(np.int64)
+        goals = [
+            self.list_core[self.out_list[slice(*self.out_start[[a, b]])]] for a, b in zip(first, last, strict=True)
+        ]
+        goal = [int(g[0]) if len(g) and bool((g == g[0]).all()) else -1 for g in goals]
+        return np.column_stack([first, last, core[first], row[first], goal, constants[row[first]]]).astype(np.int64)
 
     def spans(self) -> list[tuple[int, int, int, int]]:
         """(segment, first cell, neurons, right shift) of every lane of every segment."""
@@ -257,6 +265,9 @@ class _Draft:
             self.out_cell,
             self.list_start.astype(np.int64),
             self.list_core.astype(np.int32),
+            np.diff(self.out_start).astype(np.int32),
+            self.fan_out.astype(np.int32),
+            np.zeros(len(self.fan_out), np.int32),
             self.cells,
             self.weights,
             self.delays,

@@ -47,11 +47,12 @@ class Counters:
         """Loads of consecutive samples, (samples, steps + span + 1, cores, 3); of leading ones only the carry counts."""
         final = len(load) * self.tables.steps
         carry = np.zeros_like(self.carry)
-        results = (np.zeros_like(self.peaks), np.zeros_like(self.busiest)) if leading else (self.peaks, self.busiest)
+        results = self.peaks, self.busiest, self.active
+        if leading:
+            results = tuple(np.zeros_like(array) for array in results)
         busy = _overlay(load, self.carry, self.tables.steps, self.sizes, self.price, final, carry, *results)
         self.carry = carry
         if not leading:
-            self.active += load[:, :, :, ACTIVE].sum(axis=(0, 1), dtype=np.int64)
             self.steps, self.busy_ps = self.steps + final, self.busy_ps + busy
 
     def drain(self) -> None:
@@ -59,7 +60,16 @@ class Counters:
         rows = self.tables.span + int(self.carry[-1, :, SYNOPS].any())
         none = np.zeros((0, self.tables.steps + self.tables.span + 1, self.tables.cores, 3), np.int32)
         self.busy_ps += _overlay(
-            none, self.carry, self.tables.steps, self.sizes, self.price, rows, self.carry[:0], self.peaks, self.busiest
+            none,
+            self.carry,
+            self.tables.steps,
+            self.sizes,
+            self.price,
+            rows,
+            self.carry[:0],
+            self.peaks,
+            self.busiest,
+            self.active,
         )
         self.steps += rows
 
@@ -108,7 +118,16 @@ class Counters:
 
 @njit(cache=True, nogil=True)
 def _overlay(
-    load: Any, carry: Any, steps: int, sizes: Any, price: Any, final: int, left: Any, peaks: Any, busiest: Any
+    load: Any,
+    carry: Any,
+    steps: int,
+    sizes: Any,
+    price: Any,
+    final: int,
+    left: Any,
+    peaks: Any,
+    busiest: Any,
+    active: Any,
 ) -> int:  # pragma: no cover – compiled
     """Sums of the samples that overlap in a step: the first `final` steps are measured, those after them go to `left`.
 
@@ -118,17 +137,19 @@ def _overlay(
     busy = np.int64(0)
     row = np.zeros((cores, 3), np.int64)
     for step in range(final + len(left)):
-        row[:] = 0
-        if step < len(carry):
-            row += carry[step]
-        for sample in range(max(0, (step - rows) // steps + 1), min(samples, step // steps + 1)):
-            row += load[sample, step - sample * steps]
+        for core in range(cores):
+            for kind in range(3):
+                row[core, kind] = carry[step, core, kind] if step < len(carry) else 0
+                for sample in range(max(0, (step - rows) // steps + 1), min(samples, step // steps + 1)):
+                    row[core, kind] += load[sample, step - sample * steps, core, kind]
+                if step >= final:
+                    left[step - final, core, kind] = row[core, kind]
         if step >= final:
-            left[step - final] = row
             continue
         most, worst = np.int64(-1), 0
         for core in range(cores):
             idle = sizes[core] - row[core, ACTIVE]
+            active[core] += row[core, ACTIVE]
             time = (
                 row[core, SYNOPS] * price[0] + row[core, PACKETS] * price[1] + row[core, ACTIVE] * price[2]
                 + idle * price[3]

@@ -151,7 +151,9 @@ class _Run:
         self.outputs = np.concatenate([tables.where(name) for name in tables.outputs])
         self.counters = Counters(tables) if counting else None
         self.spikes = np.zeros(tables.neurons + sum(i.size for i in tables.inputs), np.int64)
-        self.graded = np.concatenate([np.full(p.size, p.graded) for n in tables.outputs for p in tables.populations if p.name == n])
+        self.graded = np.concatenate(
+            [np.full(p.size, p.graded) for n in tables.outputs for p in tables.populations if p.name == n]
+        )
         wanted = [names.index(name) for name in traces]
         size = tables.flat.segments[:, 1] - tables.flat.segments[:, 0]
         chosen = np.isin(tables.flat.segments[:, POPULATION], wanted)
@@ -219,18 +221,16 @@ class _Run:
             if begin >= 0:
                 column[segment[0] : segment[1]] = np.arange(segment[1] - segment[0]) + begin
         own = column[tables.where(name)]
-        return Trace(trace[0][:, :, own].astype(tables.populations[row].spike_dtype), *(trace[k][:, :, own] for k in (1, 2)))
+        return Trace(
+            trace[0][:, :, own].astype(tables.populations[row].spike_dtype), *(trace[k][:, :, own] for k in (1, 2))
+        )
 
     def activity(self, samples: int) -> Activity:
         """What all batches counted."""
         tables = self.tables
         names = [*(p.name for p in tables.populations), *(i.name for i in tables.inputs)]
         spikes = {name: self.spikes[tables.where(name)] for name in names}
-        per_packet = np.diff(tables.flat.list_start)[tables.flat.out_list]
-        per_source = np.add.reduceat(np.append(per_packet, 0), tables.flat.out_start[:-1]) * (
-            np.diff(tables.flat.out_start) > 0
-        )
-        synops = int(per_source @ self.spikes)
+        synops = int(tables.flat.fan_out.astype(np.int64) @ self.spikes)
         if self.counters is None:
             return Activity(samples, tables.steps, spikes, synops)
         cores = self.counters.totals(samples, self.spikes)

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from .lanes import add_busy, add_scaled, add_where, any_lane
-from .neurons_kernel import integrate, sigma_delta
-from .tables import CORE, FIRST, LAST, MODEL, OFFSET, POPULATION, REFRACTORY, Flat
+from .lanes import add_busy, add_scaled, add_totals, add_where, any_lane
+from .neurons_kernel import INNER, integrate, sigma_delta
+from .tables import CORE, FIRST, GOAL, LAST, MODEL, OFFSET, POPULATION, REFRACTORY, Flat
 
 SYNOPS, PACKETS, ACTIVE = range(3)
 """Kinds of a core's load in a step: synaptic operations, packets sent, neurons with something to do."""
@@ -45,7 +45,7 @@ class State(NamedTuple):
     steady: Any
 
 
-@njit(cache=True, nogil=True)
+@njit(**INNER)
 def _new_state(lanes: Any, net: Flat, inputs: int, cells: int, slots: int, cores: int) -> State:
     """All zero; arrays that no neuron needs are empty."""
     width, neurons = len(lanes), len(net.bias_mant)
@@ -69,7 +69,13 @@ def _new_state(lanes: Any, net: Flat, inputs: int, cells: int, slots: int, cores
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(**INNER)
+def _clear(array: Any) -> None:
+    for n in range(len(array)):
+        array[n] = 0
+
+
+@njit(inline="always", **INNER)
 def _send(
     lanes: Any, source: int, sent: Any, start: int, step: int, cells: int, slots: int, sums: Any, load: Any,
     counting: bool, out_start: Any, out_list: Any, out_cell: Any, list_start: Any, list_core: Any, into: Any,
@@ -95,7 +101,7 @@ def _send(
                 add_scaled(lanes, sums, (base + into[k]) * width, np.int32(weights[k]), sent, start)
 
 
-@njit(cache=True, nogil=True)
+@njit(**INNER)
 def _send_inputs(
     lanes: Any, net: Flat, values: Any, steady: Any, which: bool, step: int, cells: int, slots: int, sums: Any,
     load: Any, counting: bool,
@@ -114,32 +120,36 @@ def _send_inputs(
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit(**INNER)
 def _emit(
     lanes: Any, net: Flat, segment: Any, step: int, cells: int, slots: int, state: State, load: Any, counting: bool
 ) -> None:
     """Sends what a segment's neurons send in this step; `load`: of the next one, when it arrives."""
     out_start, out_list, out_cell, list_start = net.out_start, net.out_list, net.out_cell, net.list_start
     list_core, into, weights, delays = net.list_core, net.cells, net.weights, net.delays
-    sent, spikes, paid, sums, now = state.sent, state.spikes, state.paid, state.sums, state.load
-    width, graded = len(lanes), segment[MODEL] & 1
-    cores = len(state.steady) // (3 * width)
-    packets = ((step & 1) * 3 * cores + PACKETS * cores + segment[CORE]) * width
+    sent, spikes, paid, sums = state.sent, state.spikes, state.paid, state.sums
+    width, graded, each = len(lanes), segment[MODEL] & 1, counting
+    if counting:
+        cores = len(state.steady) // (3 * width)
+        packets = ((step & 1) * 3 * cores + PACKETS * cores + segment[CORE]) * width
+        each = segment[GOAL] < 0
+        goal, synops = (segment[CORE], net.nothing) if each else (segment[GOAL], net.fan_out)
+        add_totals(
+            lanes, state.load, packets, net.packets, load, goal * width, synops, sent, segment[FIRST], segment[LAST]
+        )  # fmt: skip
     for n in range(segment[FIRST], segment[LAST]):
         start = n * width
         if any_lane(lanes, sent, start):
             add_where(lanes, spikes, start, np.int32(1), sent, start)
             if graded:
                 add_scaled(lanes, paid, start, np.int32(1), sent, start)
-            if counting:
-                add_where(lanes, now, packets, np.int32(out_start[n + 1] - out_start[n]), sent, start)
             _send(
-                lanes, n, sent, start, step + 1, cells, slots, sums, load, counting, out_start, out_list, out_cell,
+                lanes, n, sent, start, step + 1, cells, slots, sums, load, each, out_start, out_list, out_cell,
                 list_start, list_core, into, weights, delays,
             )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@njit(**INNER)
 def _collect(lanes: Any, net: Flat, row: int, arrived: Any, constant: Any, current: Any) -> None:
     """What a segment receives in this step: steady sums, and what has arrived, shifted; `arrived` is empty after it."""
     width = len(lanes)
@@ -152,28 +162,28 @@ def _collect(lanes: Any, net: Flat, row: int, arrived: Any, constant: Any, curre
         sums = arrived[begin * width : begin * width + last - first]
         for n in range(len(into)):
             into[n] += sums[n] >> shift
-        sums[:] = 0
+        _clear(sums)
 
 
-@njit(cache=True, nogil=True)
+@njit(**INNER)
 def _load_values(lanes: Any, values: Any, low: int, used: int, step: int, into: Any) -> None:
     """The inputs of the samples from `low` on into the lanes; unused lanes are 0."""
     width = len(lanes)
     if used < width:
-        into[:] = 0
+        _clear(into)
     for lane in range(used):
         row = values[low + lane, step]
         for i in range(len(row)):
             into[i * width + lane] = row[i]
 
 
-@njit(cache=True, nogil=True)
+@njit(**INNER)
 def _hosts(lanes: Any, net: Flat, state: State) -> None:
     """Adds what the host computes to the biases' mantissas."""
     width = len(lanes)
     for host in net.hosts:
         first, size, start, population, shift = host
-        state.current[:] = 0
+        _clear(state.current)
         for i in range(size):
             if any_lane(lanes, state.values, (first + i) * width):
                 for k in range(net.host_start[start + i], net.host_start[start + i + 1]):
@@ -187,7 +197,7 @@ def _hosts(lanes: Any, net: Flat, state: State) -> None:
                     state.bias[n] += state.current[n] >> shift
 
 
-@njit(cache=True, nogil=True)
+@njit(**INNER)
 def _begin(
     lanes: Any, net: Flat, steady: Any, cells: int, slots: int, cores: int, state: State, counting: bool
 ) -> None:
@@ -196,7 +206,7 @@ def _begin(
         state.sums, state.constant, state.bias, state.u, state.v, state.rest, state.error, state.spikes, state.paid,
         state.load, state.steady,
     ):  # fmt: skip
-        array[:] = 0
+        _clear(array)
     width = len(lanes)
     _hosts(lanes, net, state)
     for n in range(len(net.bias_mant)):
@@ -205,11 +215,11 @@ def _begin(
     if _send_inputs(lanes, net, state.values, steady, True, 0, cells, slots, state.sums, state.steady, counting):
         for row in range(len(net.segments)):
             _collect(lanes, net, row, state.sums, state.constant, state.current)
-            first, last = net.segments[row, FIRST] * width, net.segments[row, LAST] * width
-            state.constant[first:last] = state.current[first:last]
+        for n in range(len(state.current)):
+            state.constant[n] = state.current[n]
 
 
-@njit(cache=True, nogil=True)
+@njit(**INNER)
 def _step(
     lanes: Any, net: Flat, step: int, steps: int, cells: int, slots: int, cores: int, state: State, counting: bool
 ) -> None:
@@ -227,8 +237,9 @@ def _step(
         _collect(lanes, net, row, arrived, state.constant, state.current)
         if counting:
             core = (ACTIVE * cores + segment[CORE]) * width
-            for n in range(segment[FIRST] * width, segment[LAST] * width, width):
-                add_busy(lanes, now, core, state.current, state.u, state.v, state.bias, n)
+            add_busy(
+                lanes, now, core, state.current, state.u, state.v, state.bias, segment[FIRST], segment[LAST]
+            )  # fmt: skip
         if segment[MODEL] & 1:
             sigma_delta(width, segment, state)
         else:
@@ -236,7 +247,7 @@ def _step(
         _emit(lanes, net, segment, step, cells, slots, state, later, counting)
 
 
-@njit(cache=True, nogil=True)
+@njit(**INNER)
 def _write_load(lanes: Any, step: int, cores: int, state: State, used: int, low: int, load: Any) -> None:
     """A step's load of each core and sample, and zero for the step after the next."""
     width = len(lanes)
@@ -247,10 +258,10 @@ def _write_load(lanes: Any, step: int, cores: int, state: State, used: int, low:
             at = (kind * cores + core) * width
             for lane in range(used):
                 load[low + lane, step, core, kind] = now[at + lane]
-    now[:] = 0
+    _clear(now)
 
 
-@njit(cache=True, nogil=True)
+@njit(**INNER)
 def _write_trace(
     lanes: Any, net: Flat, step: int, steps: int, state: State, used: int, low: int, columns: Any, trace: Any
 ) -> None:
@@ -268,7 +279,7 @@ def _write_trace(
                 trace[2, low + lane, local, at] = state.v[n * width + lane]
 
 
-@njit(cache=True, nogil=True)
+@njit(**INNER)
 def _write_counts(
     lanes: Any, net: Flat, used: int, low: int, state: State, outputs: Any, graded: Any, counts: Any, spikes: Any
 ) -> None:
@@ -320,10 +331,9 @@ def run_samples(
                 if not static and step > 0:
                     _load_values(lanes, values, first, used, step, state.values)
                 if dynamic:
-                    _send_inputs(
-                        lanes, net, state.values, steady, False, step, cells, slots, state.sums, now, counting
-                    )
-                now += state.steady
+                    _send_inputs(lanes, net, state.values, steady, False, step, cells, slots, state.sums, now, counting)
+                for n in range(len(now)):
+                    now[n] += state.steady[n]
                 for i in range(inputs if not static or step == 0 else 0):
                     for lane in range(i * width, i * width + width):
                         spikes[neurons + i] += (steps if static else 1) * (state.values[lane] != 0)

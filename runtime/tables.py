@@ -21,15 +21,15 @@ from ..compiler.fixed import FixedInput, FixedPopulation
 
 Ints = NDArray[np.int64]
 
-FIRST, LAST, CORE, POPULATION, OFFSET, KEEP_U, KEEP_V, VTH, MODEL, REFRACTORY, STATE_EXP = range(11)
-"""Columns of `Flat.segments`; MODEL as in `fixed.PROFILE`, KEEP_U = 4095 - du and KEEP_V = 4096 - dv."""
+FIRST, LAST, CORE, POPULATION, GOAL, OFFSET, KEEP_U, KEEP_V, VTH, MODEL, REFRACTORY, STATE_EXP = range(12)
+"""Columns of `Flat.segments`; GOAL: the core that all packets reach, or -1; MODEL as in `fixed.PROFILE`, KEEP_U = 4095 - du and KEEP_V = 4096 - dv."""
 
 
 class Flat(NamedTuple):
     """What the kernel gets; sources are the neurons, then the inputs.
 
     Attributes:
-        segments: (segments, 11) the neurons of one population on one core, and their constants.
+        segments: (segments, 12) the neurons of one population on one core, and their constants.
         lane_start: (segments + 1,) the lanes of each segment, in `lanes`.
         lanes: (n, 2) where the lane's sums of the segment begin, and how far to shift them right.
         bias_mant, bias_exp: (neurons,) int32.
@@ -37,6 +37,7 @@ class Flat(NamedTuple):
         out_list, out_cell: (packets,) the list, and what is added to each of its cells.
         list_start: (lists + 1,) the synapses of each list.
         list_core: (lists,) the core that it stands on.
+        packets, fan_out, nothing: (sources,) int32 of each source, the synapses that they reach, and zeros.
         cells: (synapses,) uint16 or int32 sum that each adds to, from the packet's `out_cell` on.
         weights: (synapses,) int16, shifted left where the exponent is positive.
         delays: (synapses,) uint8, or empty where no synapse has one.
@@ -55,6 +56,9 @@ class Flat(NamedTuple):
     out_cell: Any
     list_start: Any
     list_core: Any
+    packets: Any
+    fan_out: Any
+    nothing: Any
     cells: Any
     weights: Any
     delays: Any
