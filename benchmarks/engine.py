@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from engine_networks import event_chain, event_coded, event_samples, has_switch, mnist_network, mnist_samples, simulate
 from engine_peers import lava_seconds, run_child, torch_seconds
 from engine_roofline import event_lists, gather_seconds
@@ -59,11 +58,11 @@ def beside(key: str, ours: Seconds, theirs: Seconds) -> Figures:
 
 def beside_torch(network: FixedNetwork, samples: Any, counts: Any, ours: Seconds) -> Figures:
     """Floats: no rounding of decays and shifted sums, so some neurons near the threshold spike otherwise."""
-    torch.set_num_threads(THREADS)
     figures: Figures = {}
 
     def seconds(key: str, once: bool) -> float:
-        found, least, figures[f"batch_{key}"] = torch_seconds(network, samples, once)
+        found, least, batch, threads = torch_seconds(network, samples, once, THREADS)
+        figures.update({f"batch_{key}": batch, f"threads_{key}": threads})
         figures["torch_samples_with_equal_counts"] = float((found == counts).all(axis=1).mean())
         return least
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,12 @@ class FloatNetwork:
     def _batch(self, x: torch.Tensor, once: bool) -> torch.Tensor:
         state = [[torch.zeros(len(x), w.shape[1]) for _ in range(2)] for w, *_ in self.layers]
         total = torch.zeros(len(x), self.layers[-1][0].shape[1])
-        product = x @ self.layers[0][0] if once else None
+        steady = x @ self.layers[0][0] if once else None
         for _ in range(self.steps):
             spikes = x
             for i, (weight, bias, keep_u, keep_v, threshold) in enumerate(self.layers):
                 u, v = state[i]
-                current = product if i == 0 and product is not None else spikes @ weight
+                current = steady if i == 0 and steady is not None else spikes @ weight
                 if keep_u:
                     current = u.mul_(keep_u).add_(current)
                 v.mul_(keep_v).add_(current).add_(bias)
@@ -69,16 +70,17 @@ class FloatNetwork:
         return total
 
 
-def torch_seconds(network: FixedNetwork, samples: Any, once: bool) -> tuple[Any, float, int]:
-    """Counts, seconds per sample in the best pass, its batch size."""
+def torch_seconds(network: FixedNetwork, samples: Any, once: bool, threads: int) -> tuple[Any, float, int, int]:
+    """Counts, seconds per sample in the best pass, its batch size and threads: up to so many, or one."""
     model = FloatNetwork(network)
     values = payloads(samples, network.inputs[0], network.steps)
-    best = (float("inf"), 0)
-    for batch in BATCHES:
-        for _ in range(3):
+    best = (float("inf"), 0, 0)
+    for number, batch in product({1, threads}, BATCHES):
+        torch.set_num_threads(number)
+        for _ in range(2):
             begin = time.perf_counter()
             counts = model.counts(values, batch, once)
-            best = min(best, ((time.perf_counter() - begin) / len(samples), batch))
+            best = min(best, ((time.perf_counter() - begin) / len(samples), batch, number))
     return counts.numpy().astype(int), *best
 
 
