@@ -198,10 +198,14 @@ def _run(
     data: Annotated[str, typer.Option(help="Data set whose test part is run.")] = "digits",
     data_dir: DataDir = None,
     limit: Annotated[int | None, typer.Option(help="Run the first samples only.", min=1)] = None,
+    workers: Annotated[int | None, typer.Option(help="Run in so many processes.", min=1)] = None,
+    cluster: Annotated[str | None, typer.Option(help="Run on a cluster: tcp://HOST:PORT, ray://HOST:PORT.")] = None,
     json: JsonOut = None,
     debug: Debug = False,
 ) -> None:
     """Run a compiled program over a data set, from its tables."""
+    if backend is not Backend.engine and (workers or cluster):
+        raise typer.BadParameter("--workers and --cluster go with --backend engine only")
     _check_outputs(program, json)
     from .compiler import file, render
     from .compiler.report import read_report, to_json
@@ -214,7 +218,7 @@ def _run(
     _check_input(network, dataset)
     samples = dataset.test_samples[:limit]
     with _bar(backend.value) as progress:
-        result, agrees = evaluate(network, samples, backend.value, progress)
+        result, agrees = evaluate(network, samples, backend.value, progress, workers=workers, cluster=cluster)
     energy = counted_events(loaded, network, result)
     print(_accuracies(read_report(loaded, str(program)), result, dataset, agrees))
     render.show(render.energy_table(energy))

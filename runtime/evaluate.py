@@ -17,20 +17,32 @@ from ..hw_targets import chip as chips
 from .engine import run_engine
 from .lava import run_lava
 from .result import RunResult
+from .workers import EngineWork, run_parts
 
 Progress = Callable[[int, int], None]
 
 
 def evaluate(
-    network: FixedNetwork, samples: NDArray[Any], backend: str, progress: Progress | None = None
+    network: FixedNetwork,
+    samples: NDArray[Any],
+    backend: str,
+    progress: Progress | None = None,
+    *,
+    workers: int | None = None,
+    cluster: str | None = None,
 ) -> tuple[RunResult, bool]:
     """The backend's result, and whether the engine was run beside it and gave the same spikes.
+
+    `workers` and `cluster` are those of `workers.run_parts`, for the engine only.
 
     The engine also counts which neuron updates were active; that count goes into the result.
 
     Raises:
         BackendError: the backend failed, or differs from the engine.
     """
+    if backend == "engine" and (workers or cluster):
+        parts = run_parts(EngineWork(network), samples, workers=workers, cluster=cluster, progress=progress)
+        return parts, False
     if backend == "engine":
         return run_engine(network, samples, progress=progress), False
     result = run_lava(network, samples, progress=progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,24 @@ class RunResult:
     traces: Mapping[str, Trace] = field(default_factory=dict)
     votes: int = 1
 
+    @classmethod
+    def join(cls, parts: Sequence[RunResult], seconds: float) -> RunResult:
+        """The result of all samples from those of contiguous ranges, in order.
+
+        Args:
+            parts: at least one, of the same network and backend.
+            seconds: wall time of the whole.
+        """
+        first = parts[0]
+        return cls(
+            first.backend,
+            np.concatenate([part.counts for part in parts]),
+            _join_activity([part.activity for part in parts]),
+            seconds,
+            {name: _join_traces([part.traces[name] for part in parts]) for name in first.traces},
+            first.votes,
+        )
+
     @property
     def predictions(self) -> NDArray[np.int64]:
         """(samples,) the class whose output neurons spike most; the first of equals."""
@@ -78,6 +96,21 @@ class RunResult:
     def output_spikes_sha256(self) -> str:
         """Over the int32 counts, samples × outputs, C order, little-endian."""
         return hashlib.sha256(np.ascontiguousarray(self.counts, "<i4").tobytes()).hexdigest()
+
+
+def _join_activity(parts: Sequence[Activity]) -> Activity:
+    active = [part.active_updates for part in parts if part.active_updates is not None]
+    return Activity(
+        sum(part.samples for part in parts),
+        parts[0].steps,
+        {name: np.sum([part.spikes[name] for part in parts], axis=0) for name in parts[0].spikes},
+        sum(part.synops for part in parts),
+        sum(active) if len(active) == len(parts) else None,
+    )
+
+
+def _join_traces(parts: Sequence[Trace]) -> Trace:
+    return Trace(*(np.concatenate([getattr(part, key) for part in parts]) for key in ("spikes", "u", "v")))
 
 
 def count_packets(network: FixedNetwork, sent: Mapping[str, NDArray[np.int32]]) -> dict[str, Counts]:
