@@ -22,6 +22,9 @@ REACH_S = 5.0
 PATIENCE_S = 10.0
 """A cluster may be without any worker for so long; killed workers that a nanny restarts are back by then."""
 
+RAY_ACTORS = {"scheduling_strategy": "SPREAD", "max_restarts": 3, "max_task_retries": 3}
+"""Workers on all machines; one that is lost is started again, and computes its range again."""
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -33,6 +36,7 @@ class Cluster:
         threads: threads that the engine may start for one range.
         settings: of `joblib.parallel_config`.
         in_flight: ranges that are on their way or computed at the same time.
+        streams: whether results come one by one; joblib's Ray backend gives all of them at the end.
         share: brings a value there once; its result stands for the value in the arguments of a task.
         problem: why the cluster cannot go on; None while it can.
     """
@@ -42,6 +46,7 @@ class Cluster:
     threads: int
     settings: Mapping[str, Any]
     in_flight: int
+    streams: bool = True
     share: Callable[[Any], Any] = field(default=lambda value: value)
     problem: Callable[[], str | None] = field(default=lambda: None)
 
@@ -92,7 +97,10 @@ def _need(library: str, name: str) -> None:
 
 
 def _reach(address: str, schemes: tuple[str, ...]) -> None:
-    """Refuses an address that is none, or where nobody listens."""
+    """Refuses an address that is none, or where nobody listens.
+
+    A Dask scheduler speaks first, 8 bytes with the length of its greeting; its client waits for that for ever.
+    """
     try:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port
@@ -101,9 +109,12 @@ def _reach(address: str, schemes: tuple[str, ...]) -> None:
     if host is None or port is None or parts.scheme not in schemes:
         raise BackendError(address, "is no address of a cluster", "give tcp://HOST:PORT, ray or ray://HOST:PORT")
     try:
-        socket.create_connection((host, port), timeout=REACH_S).close()
+        with socket.create_connection((host, port), timeout=REACH_S) as connection:
+            greeting = connection.recv(8, socket.MSG_WAITALL) if parts.scheme == "tcp" else b""
     except OSError as error:
         raise _unreachable(address, error.strerror or str(error)) from error
+    if parts.scheme == "tcp" and not 0 < int.from_bytes(greeting, "little") < 2**20:
+        raise BackendError(address, "is no Dask scheduler", "give the address that `dask scheduler` prints")
 
 
 def _unreachable(address: str, why: str) -> BackendError:
@@ -127,6 +138,8 @@ def _dask(address: str, workers: int | None) -> Iterator[Cluster]:
     _reach(address, ("tcp", "tls"))
     import distributed
 
+    from .dask_backend import DaskBackend
+
     with _silent("distributed"):
         try:
             client = distributed.Client(address, timeout=REACH_S, set_as_default=False)
@@ -135,10 +148,10 @@ def _dask(address: str, workers: int | None) -> Iterator[Cluster]:
         try:
             slots = _wait_for_workers(client, address)
             with _watched(client) as problem:
-                settings = {"backend": "dask", "client": client}
+                settings = {"backend": DaskBackend(client=client)}
                 flight = workers or 2 * slots
                 share = functools.partial(_keep_in_dask, client)
-                yield Cluster(address, workers or slots, 1, settings, flight, share, problem)
+                yield Cluster(address, workers or slots, 1, settings, flight, share=share, problem=problem)
         finally:
             with contextlib.suppress(Exception):  # the scheduler may be gone, and what went wrong is being told
                 client.close(timeout=REACH_S)
@@ -191,6 +204,30 @@ def _watched(client: Any) -> Iterator[Callable[[], str | None]]:
         thread.join(REACH_S)
 
 
+def _here() -> str:
+    """The address of the Ray that runs on this machine; one that has died may still stand in its notes."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    found = str(canonicalize_bootstrap_address("auto"))
+    try:
+        _reach(f"ray://{found}", ("ray",))
+    except BackendError as error:
+        raise ConnectionError(str(error)) from error
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class InRay:
+    """Work that lies in Ray's store, once per machine; called like the work itself."""
+
+    reference: Any
+
+    def __call__(self, *arguments: Any) -> Any:
+        import ray
+
+        return ray.get(self.reference)(*arguments)
+
+
 @contextlib.contextmanager
 def _ray(address: str, workers: int | None) -> Iterator[Cluster]:
     _need("ray", address)
@@ -201,20 +238,26 @@ def _ray(address: str, workers: int | None) -> Iterator[Cluster]:
 
     if ray.is_initialized():
         raise BackendError(address, "this process is connected to a Ray already", "call ray.shutdown() first")
-    try:
-        where = "auto" if address == "ray" else address
-        ray.init(address=where, logging_level=logging.CRITICAL, log_to_driver=False)
-    except Exception as error:
-        raise _unreachable(address, str(error)) from error
-    try:
-        slots = int(ray.cluster_resources().get("CPU", 0))
-        if not slots:
-            raise BackendError(address, "has no CPU to compute on", "start a Ray node with CPUs", value=0)
-        register_ray()
-        count = min(workers or slots, slots)
-        yield Cluster(address, count, 1, {"backend": "ray"}, 2 * count, ray.put)
-    finally:
-        ray.shutdown()
+    with _silent("ray"):
+        try:
+            where = _here() if address == "ray" else address
+            ray.init(address=where, logging_level=logging.CRITICAL, log_to_driver=False)
+        except ConnectionError as error:
+            if address != "ray":
+                raise _unreachable(address, str(error)) from error
+            raise BackendError(address, "does not run on this machine", "start it: ray start --head") from error
+        except Exception as error:
+            raise _unreachable(address, str(error)) from error
+        try:
+            slots = int(ray.cluster_resources().get("CPU", 0))
+            if not slots:
+                raise BackendError(address, "has no CPU to compute on", "start a Ray node with CPUs", value=0)
+            register_ray()
+            count = max(2, min(workers or slots, slots))  # joblib computes for one worker in this process
+            settings = {"backend": "ray", "ray_remote_args": RAY_ACTORS}
+            yield Cluster(address, count, 1, settings, 2 * count, streams=False, share=lambda v: InRay(ray.put(v)))
+        finally:
+            ray.shutdown()
 
 
 @contextlib.contextmanager

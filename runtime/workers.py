@@ -12,7 +12,7 @@ import importlib.metadata
 import socket
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,40 +101,43 @@ def run_parts(
     return RunResult.join(parts, time.perf_counter() - begin)
 
 
-def _results(
-    place: Cluster, work: Work, samples: NDArray[Any], chosen: list[tuple[int, int]]
-) -> Iterator[RunResult]:
+def _results(place: Cluster, work: Work, samples: NDArray[Any], chosen: list[tuple[int, int]]) -> Iterator[RunResult]:
     """The result of each range, in order; whatever a library raises becomes a sentence."""
     import joblib
 
-    jobs = min(place.slots, len(chosen))
     try:
         with joblib.parallel_config(**place.settings):
-            parallel = joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1, pre_dispatch=place.in_flight)
+            parallel = joblib.Parallel(
+                n_jobs=place.slots,
+                return_as="generator" if place.streams else "list",
+                batch_size=1,
+                pre_dispatch=place.in_flight,
+            )
             shared = place.share(work)
             tasks = (
                 joblib.delayed(_compute)(shared, _Slice(samples[low:high]), place.threads, release())
                 for low, high in chosen
             )
-            with contextlib.closing(parallel(tasks)) as results:
-                for result in results:
-                    if not isinstance(result, RunResult):  # a task that Dask cancelled
-                        raise BackendError(place.name, place.problem() or "was lost", "check it, then run again")
-                    yield result
+            results = parallel(tasks)
+            with contextlib.closing(results) if place.streams else contextlib.nullcontext():
+                yield from results
     except (SnnCompileError, MemoryError):
         raise
     except BrokenExecutor as error:
         raise BackendError(
-            place.name, "one of them was killed, most likely for want of memory", "use fewer workers", value=jobs
+            place.name, "one of them was killed, most likely for want of memory", "use fewer workers", value=place.slots
         ) from error
     except Exception as error:
         raise _failed(place, error) from error
 
 
-def _failed(place: Cluster, error: Exception) -> BackendError:
+def _failed(place: Cluster, error: BaseException) -> BackendError:
+    if isinstance(error, CancelledError) and not place.problem():
+        return BackendError(place.name, "was lost in the middle", "check that it runs, then run again")
     if place.problem():
         return BackendError(place.name, str(place.problem()), "check its workers, then run again")
-    text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    first = (str(error).strip().splitlines() or [""])[0][:200]
+    text = f"{type(error).__name__}: {first}"
     if isinstance(error, (ImportError, AttributeError)):
         return BackendError(place.name, f"a worker cannot load the work ({text})", _SAME_VERSION)
     return BackendError(place.name, f"a worker failed ({text})", "run without workers to see whether it is theirs")
