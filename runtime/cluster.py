@@ -160,7 +160,7 @@ def _dask(address: str, workers: int | None) -> Iterator[Cluster]:
 def _wait_for_workers(client: Any, address: str) -> int:
     """The threads of all workers, at least one."""
     deadline = time.monotonic() + PATIENCE_S
-    while not (slots := sum(client.nthreads().values())):
+    while not (slots := sum(map(int, client.nthreads().values()))):
         if time.monotonic() > deadline:
             raise _none_left(address)
         time.sleep(0.2)

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from snn_compile.compiler import file
 from snn_compile.compiler.pipeline import compile_network
 from snn_compile.errors import BackendError, DataError
 from snn_compile.frontend.data import load
@@ -168,16 +169,26 @@ def started(command, **options):
 @contextlib.contextmanager
 def dask(folder, *options):
     """The address of a Dask scheduler on loopback with workers of one thread each; all ends with the test."""
-    file, log = folder / "scheduler.json", (folder / "log").open("wb")
+    notes, log = folder / "scheduler.json", (folder / "log").open("wb")
     python = [sys.executable, "-m", "dask"]
     quiet = {"stdout": log, "stderr": log, "cwd": folder}
-    scheduler = [*python, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file]
+    scheduler = [
+        *python,
+        "scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--no-dashboard",
+        "--scheduler-file",
+        notes,
+    ]
     scheduler += ["--idle-timeout", "60s"]  # should the test be killed
-    worker = [*python, "worker", "--scheduler-file", file, "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard"]
+    worker = [*python, "worker", "--scheduler-file", notes, "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard"]
     worker += ["--death-timeout", "30"]
     with log, started(scheduler, **quiet) as process, started([*worker, *options], **quiet):
-        wait_until(lambda: file.exists() and file.read_text().endswith("}"))
-        yield json.loads(file.read_text())["address"], process
+        wait_until(lambda: notes.exists() and notes.read_text().endswith("}"))
+        yield json.loads(notes.read_text())["address"], process
 
 
 @pytest.fixture(scope="module")
@@ -279,18 +290,19 @@ def test_without_a_ray_here_the_sentence_says_how_to_start_one(network):
 
 @without_dask
 def test_the_command(address, tmp_path):
-    def call(command, *arguments):
-        program = Path(sys.executable).with_name(command)
-        return subprocess.run(
-            [program, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True, timeout=100
-        )
+    def call(*options):
+        program = [Path(sys.executable).with_name("snn-run"), "d.snnc", *map(str, options)]
+        return subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=100)
 
-    assert call("snn-compile", DIGITS, "--target", "loihi2", "--out", "d.snnc").returncode == 0
+    compiled = compile_network(read_model(DIGITS), chip.load("loihi2"))
+    file.save(compiled.program, tmp_path / "d.snnc")
     outputs = []
-    for options in [(), ("--workers", 2), ("--workers", 2, "--cluster", address)]:
-        done = call("snn-run", "d.snnc", *options)
+    for options in [("--workers", 2), ("--cluster", address)]:
+        done = call(*options)
         assert (done.returncode, done.stderr) == (0, "")
         outputs.append(done.stdout.partition("\n")[2])
-    assert outputs[0] == outputs[1] == outputs[2]
-    done = call("snn-run", "d.snnc", "--workers", 2, "--backend", "lava")
+    assert outputs[0] == outputs[1]
+    whole = run_engine(compiled.network, load("digits").test_samples)
+    assert f"output spikes sha256 {whole.output_spikes_sha256}" in outputs[0]
+    done = call("--workers", 2, "--backend", "lava")
     assert done.returncode == 2 and "go with --backend engine only" in " ".join(done.stderr.split())
