@@ -147,11 +147,11 @@ def _dask(address: str, workers: int | None) -> Iterator[Cluster]:
             raise _unreachable(address, str(error)) from error
         try:
             slots = _wait_for_workers(client, address)
-            with _watched(client) as problem:
-                settings = {"backend": DaskBackend(client=client)}
+            backend = DaskBackend(client, workers or slots)
+            with _watched(client, backend.abort_everything) as problem:
                 flight = workers or 2 * slots
                 share = functools.partial(_keep_in_dask, client)
-                yield Cluster(address, workers or slots, 1, settings, flight, share=share, problem=problem)
+                yield Cluster(address, workers or slots, 1, {"backend": backend}, flight, share=share, problem=problem)
         finally:
             with contextlib.suppress(Exception):  # the scheduler may be gone, and what went wrong is being told
                 client.close(timeout=REACH_S)
@@ -180,10 +180,8 @@ def _keep_in_dask(client: Any, value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _watched(client: Any) -> Iterator[Callable[[], str | None]]:
+def _watched(client: Any, cancel: Callable[[], None]) -> Iterator[Callable[[], str | None]]:
     """Cancels what waits for a worker when there has been none for too long; Dask itself would wait for ever."""
-    from distributed import Future
-
     over, found = threading.Event(), threading.Event()
 
     def watch() -> None:
@@ -193,7 +191,7 @@ def _watched(client: Any) -> Iterator[Callable[[], str | None]]:
                 seen = time.monotonic() if client.nthreads() else seen
                 if time.monotonic() - seen > PATIENCE_S:
                     found.set()
-                    client.cancel([Future(key, client) for key in list(client.futures)])
+                    cancel()
 
     thread = threading.Thread(target=watch, name="snn-compile-watch", daemon=True)
     thread.start()

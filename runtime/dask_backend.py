@@ -1,38 +1,89 @@
-"""joblib's Dask backend without its two gaps: lost tasks that nobody hears of, and one worker that is never asked."""
+"""joblib on Dask, with every loss heard of.
+
+joblib's own Dask backend (1.6) waits for ever where Dask gives a task up, and where a worker dies between the end of a
+task and the fetching of its result; and where the cluster has one worker it computes in its own process.
+"""
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+import asyncio
+import uuid
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
 from typing import Any
 
-from joblib._dask import DaskDistributedBackend
+from distributed import Client
+from joblib.parallel import ParallelBackendBase
+
+FETCHES = 20
+"""Attempts to fetch a result whose worker is lost; Dask computes it again elsewhere in the meantime."""
+FETCH_PAUSE_S = 0.25
+
+Items = list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]]
 
 
-class DaskBackend(DaskDistributedBackend):
-    """For `joblib.parallel_config(backend=DaskBackend(client=client))`.
+def compute(items: Items) -> list[Any]:
+    """The calls of one batch, in the worker.
 
-    joblib 1.6 does not report a task that Dask gave up (its worker was killed again and again), so that
-    `joblib.Parallel` waits for ever; and where there is one worker it computes in its own process.
+    >>> compute([(pow, (2, 3), {})])
+    [8]
     """
+    return [function(*arguments, **options) for function, arguments, options in items]
+
+
+class DaskBackend(ParallelBackendBase):
+    """For `joblib.parallel_config(backend=DaskBackend(client, slots))`; results come one by one."""
+
+    supports_retrieve_callback = True
+
+    def __init__(self, client: Client, slots: int) -> None:
+        super().__init__()
+        self._client = client
+        self._slots = slots
+        self._pending: set[Any] = set()
 
     def effective_n_jobs(self, n_jobs: int) -> int:
         """At least 2: joblib takes 1 for a reason to stay in this process."""
-        return max(2, int(super().effective_n_jobs(n_jobs)))
+        return max(2, self._slots)
 
-    def submit(self, func: Any, callback: Any = None) -> Any:
-        """As joblib's; the callback hears of errors too."""
-        future = super().submit(func, callback)
+    def submit(self, func: Any, callback: Callable[[Any], None]) -> Any:
+        """Sends a batch; the callback gets its results, or the error instead of them."""
+        outcome: Future[Any] = Future()
 
-        def tell(done: Future[Any]) -> None:
-            error = done.exception()
-            if error is not None and callback is not None:
-                callback(error)
+        async def follow() -> None:
+            try:
+                out = await self._computed(func.items)
+            except (Exception, CancelledError) as error:
+                out = error
+            outcome.set_result(out)
+            callback(out)
 
-        future.add_done_callback(tell)
-        return future
+        self._client.loop.add_callback(follow)
+        return outcome
+
+    async def _computed(self, items: Items) -> Any:
+        future = self._client.submit(compute, items, key=f"snn-compile-range-{uuid.uuid4().hex}", pure=False)
+        self._pending.add(future)
+        try:
+            for attempt in range(FETCHES):
+                error = await future.exception()
+                if error is not None:
+                    return error
+                try:
+                    return (await self._client.gather([future]))[0]
+                except OSError:
+                    if attempt + 1 == FETCHES:
+                        raise
+                await asyncio.sleep(FETCH_PAUSE_S)
+        finally:
+            self._pending.discard(future)
 
     def retrieve_result_callback(self, out: Any) -> Any:
-        """The results of a task, or what Dask says instead of them, raised."""
+        """The results of a batch, or what came instead of them, raised."""
         if isinstance(out, BaseException):
             raise out
-        return super().retrieve_result_callback(out)
+        return out
+
+    def abort_everything(self, ensure_ready: bool = True) -> None:
+        """Takes back what has not been computed; also for those who see that no worker is left."""
+        self._client.cancel(list(self._pending))
