@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.util
 import logging
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,11 +134,13 @@ def _none_left(address: str) -> BackendError:
 def _dask(address: str, workers: int | None) -> Iterator[Cluster]:
     _need("distributed", address)
     _reach(address, ("tcp", "tls"))
+    import dask
     import distributed
 
-    from .dask_backend import DaskBackend
+    from .dask_backend import DaskBackend, carrier
 
-    with _silent("distributed"):
+    quiet = {"distributed.admin.large-graph-warning-threshold": "1TB"}  # ranges of samples are large
+    with _silent("distributed"), dask.config.set(quiet):
         try:
             client = distributed.Client(address, timeout=REACH_S, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
@@ -148,9 +148,8 @@ def _dask(address: str, workers: int | None) -> Iterator[Cluster]:
         try:
             slots = _wait_for_workers(client, address)
             backend = DaskBackend(client, workers or slots)
-            with _watched(client, backend.abort_everything) as problem:
+            with _watched(client, backend.abort_everything) as problem, carrier(client) as share:
                 flight = workers or 2 * slots
-                share = functools.partial(_keep_in_dask, client)
                 yield Cluster(address, workers or slots, 1, {"backend": backend}, flight, share=share, problem=problem)
         finally:
             with contextlib.suppress(Exception):  # the scheduler may be gone, and what went wrong is being told
@@ -165,18 +164,6 @@ def _wait_for_workers(client: Any, address: str) -> int:
             raise _none_left(address)
         time.sleep(0.2)
     return slots
-
-
-def _itself(value: Any) -> Any:
-    return value
-
-
-def _keep_in_dask(client: Any, value: Any) -> Any:
-    """A future of the value: a task, not scattered data, so that a worker which is lost does not take it along."""
-    import dask
-
-    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
-        return client.submit(_itself, value, key=f"snn-compile-{uuid.uuid4().hex}", pure=False)
 
 
 @contextlib.contextmanager

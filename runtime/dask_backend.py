@@ -7,12 +7,14 @@ task and the fetching of its result; and where the cluster has one worker it com
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
 from typing import Any
 
-from distributed import Client
+from distributed import Client, WorkerPlugin, get_worker
 from joblib.parallel import ParallelBackendBase
 
 FETCHES = 20
@@ -29,6 +31,44 @@ def compute(items: Items) -> list[Any]:
     [8]
     """
     return [function(*arguments, **options) for function, arguments, options in items]
+
+
+class Carried(WorkerPlugin):
+    """Work that lies in every worker process, also in those that start later.
+
+    As the result of a task it would be copied from worker to worker, and Dask (2026.8) stands still now and then where
+    a worker is lost while another one copies from it.
+    """
+
+    def __init__(self, name: str, work: Any) -> None:
+        self.name = name
+        self.work = work
+
+
+@dataclass(frozen=True, eq=False)
+class InDask:
+    """Work that `Carried` has brought; called like the work itself."""
+
+    name: str
+
+    def __call__(self, *arguments: Any) -> Any:
+        return get_worker().plugins[self.name].work(*arguments)
+
+
+@contextlib.contextmanager
+def carrier(client: Client) -> Iterator[Callable[[Any], InDask]]:
+    """A function that brings work to all workers once; it is taken away at the end."""
+    name = f"snn-compile-{uuid.uuid4().hex}"
+
+    def carry(work: Any) -> InDask:
+        client.register_plugin(Carried(name, work))
+        return InDask(name)
+
+    try:
+        yield carry
+    finally:
+        with contextlib.suppress(Exception):  # the scheduler may be gone, or nothing was brought
+            client.unregister_worker_plugin(name)
 
 
 class DaskBackend(ParallelBackendBase):

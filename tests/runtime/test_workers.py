@@ -198,8 +198,7 @@ def test_the_network_travels_once_per_worker(network, address, tmp_path):
     loads = [path.name.split("-")[1] for path in tmp_path.glob("load-*")]
     done = {path.name.split("-")[1] for path in tmp_path.glob("range-*")}
     assert len(done) == 2, "both workers have computed"
-    assert len(loads) <= 3, "to the first worker as a task, from it to the other"
-    assert str(os.getpid()) not in loads
+    assert sorted(loads) == sorted(done)
 
 
 @without_dask
@@ -214,6 +213,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(network, alone, address, 
 def test_a_result_whose_worker_dies_is_fetched_again(network, alone, address, monkeypatch, failures):
     """The race of a worker that dies between the end of its range and the fetching of the result."""
     import distributed
+    from distributed.comm import CommClosedError
     from snn_compile.runtime import dask_backend
 
     gather, calls = distributed.Client.gather, []
@@ -221,7 +221,7 @@ def test_a_result_whose_worker_dies_is_fetched_again(network, alone, address, mo
     def broken(self, futures, **options):
         calls.append(futures)
         if len(calls) <= failures:
-            raise distributed.CommClosedError("Stream is closed")
+            raise CommClosedError("Stream is closed")
         return gather(self, futures, **options)
 
     monkeypatch.setattr(distributed.Client, "gather", broken)
