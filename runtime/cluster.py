@@ -227,12 +227,12 @@ def _ray(address: str, workers: int | None) -> Iterator[Cluster]:
         try:
             where = _here() if address == "ray" else address
             ray.init(address=where, logging_level=logging.CRITICAL, log_to_driver=False)
-        except ConnectionError as error:
-            if address != "ray":
-                raise _unreachable(address, str(error)) from error
-            raise BackendError(address, "does not run on this machine", "start it: ray start --head") from error
-        except Exception as error:
-            raise _unreachable(address, str(error)) from error
+        except Exception as error:  # Ray's own are many: another version, a server that has not started yet
+            if address == "ray" and isinstance(error, ConnectionError):
+                raise BackendError(address, "does not run on this machine", "start it: ray start --head") from error
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            way_out = "check that it runs the same versions of Python and Ray, then try again"
+            raise BackendError(address, f"cannot be joined ({why})", way_out) from error
         try:
             slots = int(ray.cluster_resources().get("CPU", 0))
             if not slots:
