@@ -24,7 +24,7 @@ demo: .venv/.ready ## compile the digits example for a Loihi 2 and run it, withi
 	fi
 	@echo "The report is in out/digits.html."
 
-test: .venv-test/.ready ## the tests, on Python 3.10 with torch, Lava, lava-dl and tonic
+test: .venv-test/.ready ## the tests, on Python 3.10 with torch, Lava, lava-dl, tonic and Dask
 	$(TOOLS)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
 test-newer: ## the same tests on the newest Python from 3.11 on, without torch and Lava
@@ -60,10 +60,10 @@ clean: ## remove the environments and everything that was made
 	@.ci/venv.sh .venv 3.10 ""
 
 .venv-test/.ready: $(SETUP)
-	@.ci/venv.sh .venv-test 3.10 dev,train,lava-dl,events,partition dev,train,events,partition
+	@.ci/venv.sh .venv-test 3.10 dev,train,lava-dl,events,partition,dask dev,train,events,partition,dask
 
 .venv-newer/.ready: $(SETUP)
-	@.ci/venv.sh .venv-newer newer dev
+	@.ci/venv.sh .venv-newer newer dev,dask
 
 .links/snn_compile:
 	@mkdir -p .links && ln -sfn .. $@

@@ -1,4 +1,4 @@
-"""The commands snn-compile, snn-run and snn-report, and what all commands share; snn-train is in `cli_train`.
+"""The commands snn-compile and snn-report, and what all commands share; the others are in `cli_run` and `cli_train`.
 
 Heavy modules are imported inside the commands, so that ``--help`` answers at once. Exit code 0: done; 1: the input or
 the network is at fault (one sentence on standard error); 2: wrong usage.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import math
 import os
 import shlex
 import sys
@@ -22,26 +21,15 @@ import typer
 
 from .atomic import check_writable, write_whole
 from .cli_trace import DiffWith, Neurons, Sample, TraceIn, TraceView
-from .errors import DataError, ModelFileError, OutputError, ProgramFileError, SnnCompileError
+from .errors import ModelFileError, OutputError, SnnCompileError
 from .frontend.processes import joined, speaks
 
 if TYPE_CHECKING:
-    from .compiler.fixed import FixedNetwork
-    from .compiler.program import Program
     from .compiler.report import Report
-    from .frontend.data import DataSet
-    from .runtime.result import RunResult
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 JsonOut = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON, for programs.")]
 DataDir = Annotated[Path | None, typer.Option(help="The folder of the data set's files.")]
-
-
-class Backend(str, Enum):
-    """Where a program runs."""
-
-    engine = "engine"
-    lava = "lava"
 
 
 class Effort(str, Enum):
@@ -100,19 +88,19 @@ def _sentence(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
+def bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error; quiet where that is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task(title, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
-def _check_outputs(source: Path, *outputs: Path | None) -> None:
+def check_outputs(source: Path, *outputs: Path | None) -> None:
     """Before the work: every output can be written, and none takes the place of another or of the input."""
     taken = {os.path.realpath(source): "the input"}
     for path in outputs:
@@ -149,7 +137,7 @@ def _compile(
     if model is None or target is None:
         raise typer.BadParameter("give a model and --target, or --list-targets")
     out = out or model.parent / f"{model.stem}.snnc"
-    _check_outputs(model, out, report, json)
+    check_outputs(model, out, report, json)
     from .compiler import file, render
     from .compiler.pipeline import compile_network
     from .compiler.report import to_json
@@ -158,8 +146,8 @@ def _compile(
 
     chip = chips.load(target)
     network = read_model(model)
-    source = {"model": model.name, "model_sha256": _sha256(model), "command": _typed("snn-compile")}
-    with _bar("compiling") as progress:
+    source = {"model": model.name, "model_sha256": sha256_of(model), "command": _typed("snn-compile")}
+    with bar("compiling") as progress:
         compiled = compile_network(
             network, chip, board=board, effort=effort.value, sharing=not unroll, source=source,
             progress=lambda stage, done, total: progress(done, total),
@@ -173,7 +161,7 @@ def _compile(
     print("\nwrote " + ", ".join(str(path) for path in (out, report, json) if path))
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
@@ -193,78 +181,6 @@ def _list_targets() -> None:
         )
 
 
-def _run(
-    program: Annotated[Path, typer.Argument(help="A program of snn-compile.")],
-    backend: Annotated[Backend, typer.Option(help="Where it runs.")] = Backend.engine,
-    data: Annotated[str, typer.Option(help="Data set whose test part is run.")] = "digits",
-    data_dir: DataDir = None,
-    limit: Annotated[int | None, typer.Option(help="Run the first samples only.", min=1)] = None,
-    json: JsonOut = None,
-    debug: Debug = False,
-) -> None:
-    """Run a compiled program over a data set, from its tables."""
-    _check_outputs(program, json)
-    from .compiler import file, render
-    from .compiler.report import read_report, to_json
-    from .frontend.data import load as load_data
-    from .runtime.evaluate import counted_events, evaluate, summary
-
-    loaded = file.load(program)
-    network = _decode(loaded, program)
-    dataset = load_data(data, data_dir, network.steps)
-    _check_input(network, dataset)
-    samples = dataset.test_samples[:limit]
-    with _bar(backend.value) as progress:
-        result, agrees = evaluate(network, samples, backend.value, progress)
-    energy = counted_events(loaded, network, result)
-    print(_accuracies(read_report(loaded, str(program)), result, dataset, agrees))
-    render.show(render.energy_table(energy))
-    if json is not None:
-        write_whole(json, to_json(summary(result, dataset.test_labels[: len(samples)], energy)))
-
-
-def _decode(program: Program, path: Path) -> FixedNetwork:
-    from .compiler.decode import decode
-
-    try:
-        return decode(program)
-    except ProgramFileError as error:
-        raise ProgramFileError(str(path), error.problem, error.way_out) from error
-
-
-def _check_input(network: FixedNetwork, data: DataSet) -> None:
-    source = network.inputs[0]
-    size = math.prod(data.shape)
-    if (source.encoding == "spikes") != (data.steps is not None):
-        kinds = ("values", "events") if data.steps is None else ("events", "values")
-        problem = f"has samples of {kinds[0]}, the network takes {kinds[1]}"
-        raise DataError(data.name, problem, "choose the data set that the network was trained on")
-    if size != source.size or data.max_value != source.max_value:
-        raise DataError(
-            data.name,
-            f"has samples of {size} values 0 to {data.max_value}, the network takes {source.size} of 0 to "
-            f"{source.max_value}",
-            "choose the data set that the network was trained on",
-            value=size,
-            limit=source.size,
-        )
-
-
-def _accuracies(report: Report, result: RunResult, data: DataSet, agrees: bool) -> str:
-    trained = report.training.get("test_accuracy")
-    known = report.training.get("data") == data.name and isinstance(trained, float)
-    seconds = f"{result.seconds:.2f} s" if result.seconds < 100 else f"{result.seconds:.0f} s"
-    lines = [f"{len(result.counts)} test samples of {data.name}, {result.activity.steps} steps each, {seconds}"]
-    if known:
-        lines.append(f"accuracy  {trained:.2%} in PyTorch's float (from the checkpoint, all test samples)")
-    accuracy = result.accuracy(data.test_labels[: len(result.counts)])
-    lines.append(f"accuracy  {accuracy:.2%} in {result.backend}")
-    if agrees:
-        lines.append(f"accuracy  {accuracy:.2%} in engine: every spike equal to {result.backend}'s")
-    lines.append(f"output spikes sha256 {result.output_spikes_sha256}")
-    return "\n".join(lines)
-
-
 def _report(
     program: Annotated[Path | None, typer.Argument(help="A program of snn-compile.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.")] = None,
@@ -279,11 +195,11 @@ def _report(
     """Show what a compiled program costs, or what a trace of a run holds."""
     view = TraceView.of(program, csv, trace, sample, neuron, diff, html, json)
     if view is not None:
-        _check_outputs(view.trace, html, json)
+        check_outputs(view.trace, html, json)
         view.show()
         return
     assert program is not None
-    _check_outputs(program, html, json, csv)
+    check_outputs(program, html, json, csv)
     from .compiler import file, render
     from .compiler.report import read_report, to_json
 
@@ -298,5 +214,4 @@ def _report(
 
 
 compile_ = command(_compile)
-run = command(_run)
 report = command(_report)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 
 class SnnCompileError(Exception):
     """An input or a network is at fault; the command line prints the sentence and exits with 1.
@@ -32,6 +35,11 @@ class SnnCompileError(Exception):
         self.value = value
         self.limit = limit
         super().__init__(f"{subject}: {problem}; {way_out}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors travel between processes with their fields."""
+        again = partial(type(self), value=self.value, limit=self.limit)
+        return again, (self.subject, self.problem, self.way_out)
 
 
 class ModelFileError(SnnCompileError):

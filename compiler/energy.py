@@ -31,7 +31,8 @@ class Energy(msgspec.Struct, frozen=True):
         per_sample_j: dynamic and static together.
         dynamic_j: by kind of event.
         static_j: static power of all chips while the sample takes its steps.
-        seconds_per_sample: steps times the length of a step: the busiest core's mean load and the barrier.
+        seconds_per_sample: steps times the length of a step. A step lasts as long as its busiest core, and the barrier:
+            counted step by step after a run, estimated from the busiest core's mean load before one.
         events: per sample, by kind.
         activity: what the events rest on, in words.
         calibration: where the energies come from, in words.
@@ -95,22 +96,29 @@ def bill(program: Program, network: FixedNetwork, chip: Chip, events: Events) ->
     packets = float(sent.sum() + traffic.host.sum())
     found = (float(synops.sum()), active, updates - active, packets, hops.east_west, hops.north_south)
     counts = dict(zip(KINDS, found, strict=True))
-    dynamic = {kind: counts[kind] * getattr(chip.energy, key)[0] * 1e-12 for kind, key in KINDS.items()}
     seconds = program.steps * _step_seconds(
         program, chip, synops / program.steps, sent / program.steps, active / updates
     )
     chips = len({tables.place[0] for tables in program.cores})
+    return price(chip, chips, counts, seconds, events.activity)
+
+
+def price(chip: Chip, chips: int, counts: Mapping[str, float], seconds: float, activity: str) -> Energy:
+    """The energy of events.
+
+    Args:
+        chip: whose energies hold.
+        chips: how many of them take static power.
+        counts: events per sample, by the kinds of `KINDS`.
+        seconds: that a sample takes.
+        activity: where the counts come from, in words.
+    """
+    dynamic = {kind: counts[kind] * getattr(chip.energy, key)[0] * 1e-12 for kind, key in KINDS.items()}
     static = chip.energy.static_mw_per_chip[0] * 1e-3 * chips * seconds
     return Energy(
-        sum(dynamic.values()) + static,
-        dynamic,
-        static,
-        seconds,
-        counts,
-        events.activity,
-        chip.energy.calibration,
+        sum(dynamic.values()) + static, dynamic, static, seconds, dict(counts), activity, chip.energy.calibration,
         _constants(chip),
-    )
+    )  # fmt: skip
 
 
 def _step_seconds(program: Program, chip: Chip, synops: Floats, sent: Floats, active_share: float) -> float:

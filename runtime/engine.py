@@ -27,7 +27,8 @@ from .tables import POPULATION, Tables
 
 Samples = NDArray[Any] | Mapping[str, NDArray[Any]]
 Progress = Callable[[int, int], None]
-Sink = Callable[[int, Mapping[str, Trace]], None]
+Sink = Callable[[int, Mapping[str, Trace], NDArray[np.int32]], None]
+"""(first sample, traces, counts) of a batch."""
 
 BATCH = 1024
 """Samples that are encoded at a time, at most."""
@@ -59,7 +60,7 @@ def run_engine(
         samples: raw samples of the one input, (samples, *shape) integers, or one array per input name; see
             `encoding.payloads`.
         traces: populations whose spikes, u and v are kept for every step.
-        sink: called with (first sample, traces) after each batch; then the result has no traces.
+        sink: called with (first sample, traces, counts) after each batch; then the result has no traces.
         threads: as many as there are cores where it is not given.
         batch: samples that are encoded and held at a time; what fits some 100 MB where it is not given.
         lead: so many samples at the start only fill the pipeline for the loads of cores; the result is without them.
@@ -88,7 +89,7 @@ def run_engine(
             counts.append(part)
             found.append(traced)
             if sink is not None:
-                sink(low - lead, found.pop())
+                sink(low - lead, found.pop(), part)
         if progress is not None:
             progress(max(0, high - lead), count - lead)
     if run.counters is not None and last:

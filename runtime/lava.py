@@ -51,7 +51,7 @@ def run_lava(
         progress: called with (samples done, samples) now and then.
 
     Raises:
-        BackendError: Lava is not installed, failed, or ran out of time.
+        BackendError: Lava is not installed, has not such neurons, failed, or ran out of time.
         LimitError: a weight or a bias that Lava would silently change.
         DataError: the samples do not fit the input.
     """
@@ -62,6 +62,7 @@ def run_lava(
             f"lava-nc is not installed in this Python {version}, and it needs Python 3.10",
             "use --backend engine, which computes the same integers",
         )
+    check_neurons(network)
     check_weights(network)
     for name in traces:
         if name not in {p.name for p in network.populations}:
@@ -86,6 +87,15 @@ def installed() -> bool:
         return importlib.util.find_spec("lava.magma") is not None
     except ModuleNotFoundError:
         return False
+
+
+def check_neurons(network: FixedNetwork) -> None:
+    """Lava's integers have no soft reset and no refractory neurons."""
+    for p in network.populations:
+        if p.reset == "subtract" or p.refractory:
+            missing = "soft reset" if p.reset == "subtract" else "refractory period"
+            problem = f"has a {missing}, which Lava's fixed-point neurons have not"
+            raise BackendError(p.name, problem, "use --backend engine")
 
 
 def check_weights(network: FixedNetwork) -> None:
@@ -195,6 +205,7 @@ def _collect(job: LavaJob, sent: Mapping[str, NDArray[np.int32]], seconds: float
     """Reads what the child wrote, and counts."""
     network = job.network
     counts = {p.name: np.load(job.file("counts", p.name)) for p in network.populations}
+    paid = counts | {p.name: np.load(job.file("paid", p.name)) for p in network.populations if p.graded}
     spikes = {name: array.sum(0, dtype=np.int64) for name, array in counts.items()}
     spikes |= count_packets(network, sent)
     found = {}
@@ -203,7 +214,7 @@ def _collect(job: LavaJob, sent: Mapping[str, NDArray[np.int32]], seconds: float
         found[name] = Trace(**arrays)
     return RunResult(
         backend="lava",
-        counts=np.concatenate([counts[name] for name in network.outputs], axis=1),
+        counts=np.concatenate([paid[name] for name in network.outputs], axis=1),
         activity=Activity(len(counts[network.outputs[0]]), network.steps, spikes, count_synops(network, spikes)),
         seconds=seconds,
         traces=found,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..compiler.fixed import FixedInput, FixedNetwork, FixedPopulation, FixedProjection
 from ..compiler.synapses import Synapses
 
-TRACED = {"spikes": np.uint8, "u": np.int32, "v": np.int32}
+TRACED = ("spikes", "u", "v")
 
 
 def save_network(folder: Path, network: FixedNetwork) -> None:
@@ -30,7 +30,7 @@ def save_network(folder: Path, network: FixedNetwork) -> None:
         "outputs": network.outputs,
         "votes": network.votes,
         "inputs": [[i.name, i.shape, i.encoding, i.max_value, i.levels] for i in network.inputs],
-        "populations": [[p.name, p.shape, p.du, p.dv, p.vth, p.offset] for p in network.populations],
+        "populations": [[p.name, p.shape, p.offset, *p.profile] for p in network.populations],
         "projections": [
             [q.source, q.target, q.synapses.n_source, q.synapses.n_target, q.exponent, q.host]
             for q in network.projections
@@ -46,9 +46,10 @@ def load_network(folder: Path) -> FixedNetwork:
     with np.load(folder / "network.npz") as file:
         arrays = dict(file.items())
     populations = []
-    for i, (name, shape, du, dv, vth, offset) in enumerate(scalars["populations"]):
-        origin, mant, exp = (arrays[f"population{i}.{key}"] for key in ("origin", "bias_mant", "bias_exp"))
-        populations.append(FixedPopulation(name, tuple(shape), origin, du, dv, vth, mant, exp, offset))
+    for i, (name, shape, offset, *profile) in enumerate(scalars["populations"]):
+        own = {key: arrays[f"population{i}.{key}"] for key in ("origin", "bias_mant", "bias_exp")}
+        fields = own | FixedPopulation.of_profile(profile)
+        populations.append(FixedPopulation(name=name, shape=tuple(shape), offset=offset, **fields))
     projections = []
     for i, (source, target, n_source, n_target, exponent, host) in enumerate(scalars["projections"]):
         parts = (arrays[f"projection{i}.{key}"] for key in ("indptr", "targets", "weights", "delays"))
@@ -95,7 +96,7 @@ class LavaJob:
         return self.folder / "progress"
 
     def file(self, kind: str, name: str) -> Path:
-        """The array `kind` (payloads, biases, counts, spikes, u, v) of a population or input."""
+        """The array `kind` (payloads, biases, counts, paid, spikes, u, v) of a population or input."""
         return self.folder / f"{kind}{list(self.network.by_name).index(name)}.npy"
 
     def trace_files(self, name: str) -> dict[str, Path]:
@@ -111,9 +112,11 @@ class LavaJob:
         for name, table in biases.items():
             np.save(self.file("biases", name), table)
         for p in self.network.populations:
-            self._make("counts", p.name, np.int32, (self.samples, p.size))
+            for kind in ("counts", "paid") if p.graded else ("counts",):
+                self._make(kind, p.name, np.int32, (self.samples, p.size))
             for kind in self.trace_files(p.name):
-                self._make(kind, p.name, TRACED[kind], (self.samples, self.network.steps, p.size))
+                dtype = p.spike_dtype if kind == "spikes" else np.int32
+                self._make(kind, p.name, dtype, (self.samples, self.network.steps, p.size))
 
     def _make(self, kind: str, name: str, dtype: Any, shape: Sequence[int]) -> None:
         make: Any = np.lib.format.open_memmap  # untyped in NumPy; a sparse file, all zeros

@@ -78,7 +78,7 @@ def connection(projection: FixedProjection, message_bits: int) -> Any:
 
 def build(job: LavaJob) -> list[Any]:
     """The network as connected Lava processes; returns those of its populations."""
-    from .lava_processes import Clock, PayloadSource, WindowedLIF
+    from .lava_processes import Clock, PayloadSource, WindowedLIF, WindowedSigmaDelta
 
     network = job.network
     chip = [q for q in network.projections if not q.host]
@@ -89,19 +89,27 @@ def build(job: LavaJob) -> list[Any]:
             nodes[i.name] = PayloadSource(size=i.size, file=job.file("payloads", i.name), clock=clocks[i.name])
     for p in network.populations:
         biases = job.file("biases", p.name)
-        nodes[p.name] = WindowedLIF(
-            shape=(p.size,),
-            du=p.du,
-            dv=p.dv,
-            vth=p.vth,
-            bias_mant=p.bias_mant.astype(int),
-            bias_exp=p.bias_exp.astype(int),
-            clock=clocks[p.name],
-            biases=biases if biases.exists() else None,
-            counts=job.file("counts", p.name),
-            traces=job.trace_files(p.name),
-        )
-    message_bits = {i.name: i.payload_bits for i in network.inputs}
+        common = {
+            "shape": (p.size,),
+            "bias_mant": p.bias_mant.astype(int),
+            "bias_exp": p.bias_exp.astype(int),
+            "clock": clocks[p.name],
+            "biases": biases if biases.exists() else None,
+            "counts": job.file("counts", p.name),
+            "traces": job.trace_files(p.name),
+        }
+        if p.graded:
+            nodes[p.name] = WindowedSigmaDelta(
+                threshold=p.vth,
+                rectified=p.activation == "relu",
+                cum_error=p.cumulative,
+                state_exp=p.state_exp,
+                paid=job.file("paid", p.name),
+                **common,
+            )
+        else:
+            nodes[p.name] = WindowedLIF(du=p.du, dv=p.dv, vth=p.vth, **common)
+    message_bits = {name: member.payload_bits for name, member in network.by_name.items()}
     for q in chip:
         synapses = connection(q, message_bits.get(q.source, 0))
         nodes[q.source].s_out.connect(synapses.s_in)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,24 @@ class CoreCounts:
     busy_ps: int
     hops: Hops | None
 
+    @classmethod
+    def join(cls, parts: Sequence[CoreCounts]) -> CoreCounts:
+        """Those of consecutive samples as one; each part but the first began with the end of the one before it."""
+        joined: dict[str, Any] = {}
+        for spec in fields(cls):
+            values = [getattr(part, spec.name) for part in parts]
+            if spec.name == "neurons":
+                joined[spec.name] = values[0]
+            elif spec.name == "hops":
+                joined[spec.name] = (
+                    None if None in values else Hops(*np.sum([astuple(hops) for hops in values], axis=0))
+                )
+            elif spec.name.startswith("peak"):
+                joined[spec.name] = np.max(values, axis=0)
+            else:
+                joined[spec.name] = sum(values[1:], values[0])
+        return cls(**joined)
+
 
 @dataclass(frozen=True, eq=False)
 class Activity:
@@ -108,11 +126,28 @@ class RunResult:
     traces: Mapping[str, Trace] = field(default_factory=dict)
     votes: int = 1
 
+    @classmethod
+    def join(cls, parts: Sequence[RunResult], seconds: float) -> RunResult:
+        """The result of all samples from those of contiguous ranges, in order.
+
+        Args:
+            parts: at least one, of the same network and backend.
+            seconds: wall time of the whole.
+        """
+        first = parts[0]
+        return cls(
+            first.backend,
+            np.concatenate([part.counts for part in parts]),
+            _join_activity([part.activity for part in parts]),
+            seconds,
+            join_traces([part.traces for part in parts]),
+            first.votes,
+        )
+
     @property
     def predictions(self) -> NDArray[np.int64]:
         """(samples,) the class whose output neurons spike most; the first of equals."""
-        best: NDArray[np.int64] = self.counts.reshape(len(self.counts), -1, self.votes).sum(axis=2).argmax(axis=1)
-        return best
+        return predict(self.counts, self.votes)
 
     def accuracy(self, labels: NDArray[Any]) -> float:
         """Share of the samples whose prediction is their label; `labels`: (samples,)."""
@@ -124,6 +159,17 @@ class RunResult:
         return hashlib.sha256(np.ascontiguousarray(self.counts, "<i4").tobytes()).hexdigest()
 
 
+def predict(counts: NDArray[np.int32], votes: int) -> NDArray[np.int64]:
+    """(samples,) the class whose output neurons, `votes` of them, count most; the first of equals.
+
+    >>> predict(np.array([[1, 2, 2, 2]]), votes=2).tolist()
+    [1]
+    """
+    classes = counts.shape[1] // votes
+    best: NDArray[np.int64] = counts.reshape(len(counts), classes, votes).sum(axis=2).argmax(axis=1)
+    return best
+
+
 def join_traces(parts: Sequence[Mapping[str, Trace]]) -> dict[str, Trace]:
     """Traces of consecutive samples as one; of none as none."""
     names = parts[0] if parts else ()
@@ -131,6 +177,19 @@ def join_traces(parts: Sequence[Mapping[str, Trace]]) -> dict[str, Trace]:
         name: Trace(*(np.concatenate([getattr(part[name], key) for part in parts]) for key in ("spikes", "u", "v")))
         for name in names
     }
+
+
+def _join_activity(parts: Sequence[Activity]) -> Activity:
+    active = [part.active_updates for part in parts if part.active_updates is not None]
+    cores = [part.cores for part in parts if part.cores is not None]
+    return Activity(
+        sum(part.samples for part in parts),
+        parts[0].steps,
+        {name: np.sum([part.spikes[name] for part in parts], axis=0) for name in parts[0].spikes},
+        sum(part.synops for part in parts),
+        sum(active) if len(active) == len(parts) else None,
+        CoreCounts.join(cores) if len(cores) == len(parts) else None,
+    )
 
 
 def count_packets(network: FixedNetwork, sent: Mapping[str, NDArray[np.int32]]) -> dict[str, Counts]:

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiler.fixed import FixedNetwork
+from ..compiler.fixed import FixedPopulation
 from ..errors import LimitError, NetworkError
 
 MAGIC = "snn-compile trace"
@@ -87,17 +87,17 @@ class TracedPopulation:
         return len(self.origin)
 
     @classmethod
-    def of(cls, network: FixedNetwork, names: Sequence[str]) -> tuple[TracedPopulation, ...]:
-        """The populations of a network by name, in the order given.
+    def of(cls, populations: Sequence[FixedPopulation], names: Sequence[str]) -> tuple[TracedPopulation, ...]:
+        """Those of a network's or program's populations that have these names, in the order given.
 
         Raises:
-            NetworkError: the network has no population of that name.
+            NetworkError: there is no population of that name.
         """
-        known = {p.name: p for p in network.populations}
+        known = {p.name: p for p in populations}
         for name in names:
             if name not in known:
                 raise NetworkError(name, "is no population, so it cannot be traced", f"choose among {', '.join(known)}")
-        return tuple(cls(p.name, p.shape, p.origin, p.vth) for p in map(known.__getitem__, names))
+        return tuple(cls(p.name, p.shape, p.origin, None if p.graded else p.vth) for p in map(known.__getitem__, names))
 
 
 def chunk_shape(steps: int, size: int) -> tuple[int, int, int]:

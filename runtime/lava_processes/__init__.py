@@ -1,6 +1,7 @@
 """The three things that Lava's own processes lack: a source that repeats a sample, a window, a record.
 
-The arithmetic stays Lava's: `WindowedLIF` calls the step of `LIFReset` and adds only what surrounds it. These classes
+The arithmetic stays Lava's: `WindowedLIF` and `WindowedSigmaDelta` call the steps of `LIFReset` and `SigmaDelta` and
+add only what surrounds them. These classes
 stand alone in their folder because Lava imports every module that lies beside a process's own. Only
 `runtime.lava_worker` imports this package, in its own operating-system process.
 """
@@ -17,10 +18,13 @@ from lava.magma.core.model.py.ports import PyOutPort
 from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.process.ports.ports import OutPort
 from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.process.variable import Var
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from lava.proc.lif.models import PyLifResetModelBitAcc
 from lava.proc.lif.process import LIFReset
+from lava.proc.sdn.models import PySigmaDeltaModelFixed
+from lava.proc.sdn.process import ActivationMode, SigmaDelta
 from numpy.typing import NDArray
 
 
@@ -122,3 +126,70 @@ class PyWindowedLIF(PyLifResetModelBitAcc):
             for key in ("u", "v"):
                 if key in self.traces:
                     self.traces[key][self.place] = getattr(self, key)
+
+
+class WindowedSigmaDelta(SigmaDelta):
+    """`SigmaDelta` with windows as `WindowedLIF` has them; `SigmaDelta` itself would scale threshold and bias.
+
+    Args:
+        threshold: of |delta|, in units of the state.
+        rectified: whether the activation is max(x, 0).
+        bias_mant, bias_exp: (size,) the bias is ``bias_mant << bias_exp``.
+        paid: a file of (samples, size) int32 that receives the sum of payloads per window.
+        clock, biases, counts, traces: as for `WindowedLIF`; u and v are sigma and act.
+    """
+
+    def __init__(
+        self, *, shape: tuple[int, ...], threshold: int, rectified: bool, bias_mant: Any, bias_exp: Any, clock: Clock,
+        biases: Path | None, counts: Path, paid: Path, traces: dict[str, Path], **kind: Any,
+    ) -> None:  # fmt: skip
+        mode = ActivationMode.RELU if rectified else ActivationMode.UNIT
+        super().__init__(shape=shape, vth=threshold, act_mode=mode, **kind)
+        self.vth = Var(shape=(1,), init=threshold)
+        self.bias = Var(shape=shape, init=bias_mant << bias_exp)
+        own = {"clock": clock, "biases": biases, "counts": counts, "paid": paid, "traces": traces}
+        for key, value in (own | {"bias_mant": bias_mant, "bias_exp": bias_exp}).items():
+            self.proc_params[key] = value
+
+
+class PyWindowedSigmaDelta(PySigmaDeltaModelFixed):
+    """The step of `SigmaDelta` inside the windows, silence outside; what it sends is written down."""
+
+    implements_process = WindowedSigmaDelta
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.clock: Clock = proc_params["clock"]
+        self.exponent = proc_params["bias_exp"]
+        self.biases = None if proc_params["biases"] is None else np.load(proc_params["biases"], mmap_mode="r")
+        self.counts = np.load(proc_params["counts"], mmap_mode="r+")
+        self.paid = np.load(proc_params["paid"], mmap_mode="r+")
+        self.traces = {key: np.load(file, mmap_mode="r+") for key, file in proc_params["traces"].items()}
+        self.place: tuple[int, int] | None = None
+
+    def dynamics(self, a_in_data: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Lava's step, and what it will send is written down."""
+        scaled: NDArray[np.int32] = super().dynamics(a_in_data)
+        sent = np.right_shift(scaled, self.state_exp)
+        assert self.place is not None
+        self.counts[self.place[0]] += sent != 0
+        self.paid[self.place[0]] += sent
+        for key, array in (("spikes", sent), ("u", self.sigma), ("v", self.act)):
+            if key in self.traces:
+                self.traces[key][self.place] = array
+        return scaled
+
+    def run_spk(self) -> None:
+        """One step."""
+        self.place = self.clock.at(self.time_step)
+        if self.place is None:
+            self.a_in.recv()
+            self.s_out.send(np.zeros(self.proc_params["shape"], np.int32))
+            return
+        sample, local = self.place
+        if local == 0:
+            for state in ("sigma", "act", "residue", "error"):
+                setattr(self, state, np.zeros_like(getattr(self, state)))
+            if self.biases is not None:
+                self.bias = self.biases[sample].astype(np.int32) << self.exponent
+        super().run_spk()

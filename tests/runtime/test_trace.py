@@ -55,7 +55,9 @@ def test_the_engine_s_traces_are_kept(tmp_path, drawn):
     network, samples = drawn
     names = [p.name for p in network.populations]
     result = run_engine(network, samples, traces=names)
-    with TraceWriter.create(tmp_path / "t.h5", TracedPopulation.of(network, names), network.steps) as writer:
+    with TraceWriter.create(
+        tmp_path / "t.h5", TracedPopulation.of(network.populations, names), network.steps
+    ) as writer:
         writer.append(result.traces, result.predictions)
     with read_trace(tmp_path / "t.h5") as file:
         assert np.array_equal(file.predictions, result.predictions)
@@ -151,7 +153,7 @@ def test_what_no_file_can_hold_is_refused(tmp_path):
 def test_an_unknown_population_cannot_be_traced():
     network, _ = random_network(0)
     with pytest.raises(NetworkError, match="in: is no population, so it cannot be traced; choose among p0"):
-        TracedPopulation.of(network, ["p0", "in"])
+        TracedPopulation.of(network.populations, ["p0", "in"])
 
 
 def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path):

@@ -1,0 +1,66 @@
+"""Work for the tests of workers, in a module that worker processes can import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, eq=False)
+class Killed:
+    """Kills its own process in the middle: the first time only, or every time."""
+
+    work: Any
+    folder: Path
+    always: bool = False
+
+    def __call__(self, samples, threads):
+        mark = self.folder / "killed"
+        if self.always or (len(list(self.folder.iterdir())) > 2 and not mark.exists()):
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        (self.folder / f"range-{time.monotonic_ns()}").touch()
+        return self.work(samples, threads)
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """Leaves a file for each time that it is unpickled, and for each range; the files say in which process."""
+
+    work: Any
+    folder: Path
+
+    def __call__(self, samples, threads):
+        assert samples.base is None or samples.base.nbytes <= samples.nbytes, "more than the slice has travelled"
+        (self.folder / f"range-{os.getpid()}-{threads}-{time.monotonic_ns()}").touch()
+        time.sleep(0.02)
+        return self.work(samples, threads)
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        (self.folder / f"load-{os.getpid()}-{time.monotonic_ns()}").touch()
+
+
+@dataclass(frozen=True, eq=False)
+class Slow:
+    """Takes a minute, and says that it has begun."""
+
+    folder: Path
+
+    def __call__(self, samples, threads):
+        (self.folder / f"begun-{os.getpid()}").touch()
+        time.sleep(60)
+
+
+@dataclass(frozen=True, eq=False)
+class Failing:
+    """Raises what it is given."""
+
+    error: Exception
+
+    def __call__(self, samples, threads):
+        raise self.error
