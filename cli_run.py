@@ -121,8 +121,8 @@ def _busiest(result: RunResult) -> str:
     assert cores is not None
     most = int(cores.busiest.argmax())
     return (
-        f"core {most} is the busiest in {cores.busiest[most] / max(1, cores.steps):.0%} of {cores.steps} steps: at most "
-        f"{cores.peak_synops[most]} synaptic operations, {cores.peak_active[most]} active neurons and "
+        f"core {most} is the busiest in {cores.busiest[most] / max(1, cores.steps):.0%} of {cores.steps} steps: "
+        f"at most {cores.peak_synops[most]} synaptic operations, {cores.peak_active[most]} active neurons and "
         f"{cores.peak_packets[most]} packets in one step, {cores.peak_ps[most] / 1000:.3g} ns"
     )
 

@@ -16,13 +16,7 @@ if TYPE_CHECKING:
     from .result import RunResult as RunResult
     from .result import Trace as Trace
 
-_PUBLIC = {
-    "run": ".backends",
-    "RunResult": ".result",
-    "Activity": ".result",
-    "CoreCounts": ".result",
-    "Trace": ".result",
-}
+_PUBLIC = dict.fromkeys(("RunResult", "Activity", "CoreCounts", "Trace"), ".result") | {"run": ".backends"}
 
 
 def __getattr__(name: str) -> Any:

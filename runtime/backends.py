@@ -45,7 +45,7 @@ def run(
             `encoding.payloads`.
         backend: ``engine``, ours, or ``lava``, Intel's simulator in a process of its own; both give the same integers.
         traces: populations whose spikes, u and v are kept for every step, in `RunResult.traces`.
-        sink: called with (first sample, traces, counts) batch by batch; then the result has none. For runs that are long.
+        sink: called with (first sample, traces, counts) batch by batch; then the result has none.
         threads: of the engine; as many as there are cores where it is not given.
         batch: samples that the engine encodes and holds at a time.
         workers, cluster: processes on this machine or on a Dask or Ray cluster; see `workers.run_parts`.

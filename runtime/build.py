@@ -114,12 +114,11 @@ def _of_network(network: FixedNetwork) -> tuple[Head, list[Deliveries]]:
             )
         )
         count, entries = count + len(sending), entries + len(s)
-    first, *columns, source, lists = (
-        (np.concatenate([NONE, *c]) for c in zip(*parts, strict=True)) if parts else [NONE] * 7
-    )
+    joined = [np.concatenate([NONE, *c]) for c in zip(*parts, strict=True)] if parts else [NONE] * 7
+    first, compartment, weight, delay, exponent, source, lists = joined
     neurons = np.arange(sum(p.size for p in network.populations))
-    base_of = np.zeros(count, np.int64)
-    return head, [Deliveries(neurons, np.append(0, first), *columns, source.astype(np.int32), lists, base_of)]
+    packets = (source.astype(np.int32), lists, np.zeros(count, np.int64))
+    return head, [Deliveries(neurons, np.append(0, first), compartment, weight, delay, exponent, *packets)]
 
 
 def _bounds(head: Head) -> Ints:
@@ -149,7 +148,7 @@ def _lay_out(core: Deliveries, row: Ints, rows: int) -> _Core:
     columns = (core.compartment, core.weight, core.delay, core.exponent)
     if not np.array_equal(its_list, np.arange(len(core.first) - 1)):  # two populations share a list
         pick = np.repeat(core.first[its_list] - np.cumsum(length) + length, length) + np.arange(int(length.sum()))
-        columns = tuple(column[pick] for column in columns)  # type: ignore[assignment]
+        columns = tuple(column[pick] for column in columns)
     compartment, weight, delay, exponent = columns
     right = exponent < 0
     lane = np.zeros(len(compartment), np.int64)

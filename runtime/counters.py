@@ -44,12 +44,12 @@ class Counters:
         self.steps = self.busy_ps = 0
 
     def add(self, load: NDArray[np.int32], leading: bool) -> None:
-        """Loads of consecutive samples, (samples, steps + span + 1, cores, 3); of leading ones only the carry counts."""
+        """Loads of consecutive samples, (samples, steps + span + 1, cores, 3); leading ones leave only their carry."""
         final = len(load) * self.tables.steps
         carry = np.zeros_like(self.carry)
-        results = self.peaks, self.busiest, self.active
+        results = [self.peaks, self.busiest, self.active]
         if leading:
-            results = tuple(np.zeros_like(array) for array in results)
+            results = [np.zeros_like(array) for array in results]
         busy = _overlay(load, self.carry, self.tables.steps, self.sizes, self.price, final, carry, *results)
         self.carry = carry
         if not leading:
@@ -134,7 +134,7 @@ def _overlay(
     Returns the sum over steps of the largest load of a core, in picoseconds.
     """
     samples, rows, cores = load.shape[0], load.shape[1], len(sizes)
-    busy = np.int64(0)
+    busy: Any = 0
     row = np.zeros((cores, 3), np.int64)
     for step in range(final + len(left)):
         for core in range(cores):
@@ -146,7 +146,8 @@ def _overlay(
                     left[step - final, core, kind] = row[core, kind]
         if step >= final:
             continue
-        most, worst = np.int64(-1), 0
+        most: Any = -1
+        worst = 0
         for core in range(cores):
             idle = sizes[core] - row[core, ACTIVE]
             active[core] += row[core, ACTIVE]
@@ -161,4 +162,4 @@ def _overlay(
                 most, worst = time, core
         busiest[worst] += 1
         busy += most
-    return busy
+    return int(busy)

@@ -41,8 +41,9 @@ def evaluate(program: Program, samples: NDArray[Any], backend: str, **settings: 
     where += [f"spikes of {name}" for name in ours if not np.array_equal(ours[name], theirs[name])]
     if where:
         raise BackendError(backend, f"differs from the engine in the {where[0]}", "report this as a bug, please")
-    counted = {"active_updates": engine.activity.active_updates, "cores": engine.activity.cores}
-    return replace(result, activity=replace(result.activity, **counted)), True
+    counted = engine.activity
+    activity = replace(result.activity, active_updates=counted.active_updates, cores=counted.cores)
+    return replace(result, activity=activity), True
 
 
 def counted_energy(program: Program, result: RunResult) -> Energy:

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from .compiled import inlined, inner
 from .lanes import add_busy, add_scaled, add_totals, add_where, any_lane
-from .neurons_kernel import INNER, integrate, sigma_delta
+from .neurons_kernel import integrate, sigma_delta
 from .tables import CORE, FIRST, GOAL, LAST, MODEL, OFFSET, POPULATION, REFRACTORY, Flat
 
 SYNOPS, PACKETS, ACTIVE = range(3)
@@ -23,10 +24,20 @@ SYNOPS, PACKETS, ACTIVE = range(3)
 class State(NamedTuple):
     """One thread's state of the samples that it has in its lanes; every array is of so many numbers times lanes.
 
-    sums: (slots * cells) what arrives, by step; constant: what steady inputs send in every step; current: a; u, v: or
-    sigma and act; rest: steps that v still rests, or the residue; error: of sigma-delta neurons; sent: payloads of this
-    step; values: those of the inputs; spikes: of the samples, per neuron; paid: sums of payloads of sigma-delta neurons;
-    load: (2, kinds * cores) of this step and the next; steady: (kinds * cores) of steady inputs.
+    Attributes:
+        sums: (slots * cells) what arrives, by step.
+        constant: what steady inputs send in every step.
+        current: a.
+        bias: as it is added to v.
+        u, v: or sigma and act.
+        rest: steps that v still rests, or the residue.
+        error: of sigma-delta neurons.
+        sent: payloads of this step.
+        values: those of the inputs.
+        spikes: of each neuron.
+        paid: sums of payloads of sigma-delta neurons.
+        load: (2, kinds * cores) of this step and the next.
+        steady: (kinds * cores) of steady inputs.
     """
 
     sums: Any
@@ -45,7 +56,7 @@ class State(NamedTuple):
     steady: Any
 
 
-@njit(**INNER)
+@inner
 def _new_state(lanes: Any, net: Flat, inputs: int, cells: int, slots: int, cores: int) -> State:
     """All zero; arrays that no neuron needs are empty."""
     width, neurons = len(lanes), len(net.bias_mant)
@@ -69,13 +80,13 @@ def _new_state(lanes: Any, net: Flat, inputs: int, cells: int, slots: int, cores
     )  # fmt: skip
 
 
-@njit(**INNER)
+@inner
 def _clear(array: Any) -> None:
     for n in range(len(array)):
         array[n] = 0
 
 
-@njit(inline="always", **INNER)
+@inlined
 def _send(
     lanes: Any, source: int, sent: Any, start: int, step: int, cells: int, slots: int, sums: Any, load: Any,
     counting: bool, out_start: Any, out_list: Any, out_cell: Any, list_start: Any, list_core: Any, into: Any,
@@ -101,7 +112,7 @@ def _send(
                 add_scaled(lanes, sums, (base + into[k]) * width, np.int32(weights[k]), sent, start)
 
 
-@njit(**INNER)
+@inner
 def _send_inputs(
     lanes: Any, net: Flat, values: Any, steady: Any, which: bool, step: int, cells: int, slots: int, sums: Any,
     load: Any, counting: bool,
@@ -120,7 +131,7 @@ def _send_inputs(
     return found
 
 
-@njit(**INNER)
+@inner
 def _emit(
     lanes: Any, net: Flat, segment: Any, step: int, cells: int, slots: int, state: State, load: Any, counting: bool
 ) -> None:
@@ -149,7 +160,7 @@ def _emit(
             )  # fmt: skip
 
 
-@njit(**INNER)
+@inner
 def _collect(lanes: Any, net: Flat, row: int, arrived: Any, constant: Any, current: Any) -> None:
     """What a segment receives in this step: steady sums, and what has arrived, shifted; `arrived` is empty after it."""
     width = len(lanes)
@@ -165,7 +176,7 @@ def _collect(lanes: Any, net: Flat, row: int, arrived: Any, constant: Any, curre
         _clear(sums)
 
 
-@njit(**INNER)
+@inner
 def _load_values(lanes: Any, values: Any, low: int, used: int, step: int, into: Any) -> None:
     """The inputs of the samples from `low` on into the lanes; unused lanes are 0."""
     width = len(lanes)
@@ -177,7 +188,7 @@ def _load_values(lanes: Any, values: Any, low: int, used: int, step: int, into: 
             into[i * width + lane] = row[i]
 
 
-@njit(**INNER)
+@inner
 def _hosts(lanes: Any, net: Flat, state: State) -> None:
     """Adds what the host computes to the biases' mantissas."""
     width = len(lanes)
@@ -197,7 +208,7 @@ def _hosts(lanes: Any, net: Flat, state: State) -> None:
                     state.bias[n] += state.current[n] >> shift
 
 
-@njit(**INNER)
+@inner
 def _begin(
     lanes: Any, net: Flat, steady: Any, cells: int, slots: int, cores: int, state: State, counting: bool
 ) -> None:
@@ -219,7 +230,7 @@ def _begin(
             state.constant[n] = state.current[n]
 
 
-@njit(**INNER)
+@inner
 def _step(
     lanes: Any, net: Flat, step: int, steps: int, cells: int, slots: int, cores: int, state: State, counting: bool
 ) -> None:
@@ -247,7 +258,7 @@ def _step(
         _emit(lanes, net, segment, step, cells, slots, state, later, counting)
 
 
-@njit(**INNER)
+@inner
 def _write_load(lanes: Any, step: int, cores: int, state: State, used: int, low: int, load: Any) -> None:
     """A step's load of each core and sample, and zero for the step after the next."""
     width = len(lanes)
@@ -261,7 +272,7 @@ def _write_load(lanes: Any, step: int, cores: int, state: State, used: int, low:
     _clear(now)
 
 
-@njit(**INNER)
+@inner
 def _write_trace(
     lanes: Any, net: Flat, step: int, steps: int, state: State, used: int, low: int, columns: Any, trace: Any
 ) -> None:
@@ -279,7 +290,7 @@ def _write_trace(
                 trace[2, low + lane, local, at] = state.v[n * width + lane]
 
 
-@njit(**INNER)
+@inner
 def _write_counts(
     lanes: Any, net: Flat, used: int, low: int, state: State, outputs: Any, graded: Any, counts: Any, spikes: Any
 ) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+
+from .compiled import instruction
 
 INT = ir.IntType(32)
 
@@ -49,7 +50,7 @@ class _Code:
     def totals(self, first: int, last: int, terms: Any, count: int) -> list[Any]:
         """The sums of ``terms(n)``, so many, over all numbers between two arguments, in registers."""
         none = ir.Constant(self.vector, [0] * self.count)
-        totals = [cgutils.alloca_once_value(self.builder, none) for _ in range(count)]
+        totals: list[Any] = [cgutils.alloca_once_value(self.builder, none) for _ in range(count)]  # type: ignore[no-untyped-call]
         begin, end = self.values[first], self.values[last]
         step = ir.Constant(begin.type, 1)
         with cgutils.for_range_slice(self.builder, begin, end, step, begin.type) as (n, _):
@@ -63,7 +64,7 @@ class _Code:
         return self.context.get_dummy_value()
 
 
-@intrinsic
+@instruction
 def add_scaled(context: Any, lanes: Any, into: Any, at: Any, factor: Any, values: Any, start: Any) -> Any:
     """``into[at …] += factor * values[start …]``"""
 
@@ -75,7 +76,7 @@ def add_scaled(context: Any, lanes: Any, into: Any, at: Any, factor: Any, values
     return types.void(lanes, into, types.intp, types.int32, values, types.intp), generate
 
 
-@intrinsic
+@instruction
 def add_where(context: Any, lanes: Any, into: Any, at: Any, amount: Any, values: Any, start: Any) -> Any:
     """``into[at …] += amount where values[start …] != 0``"""
 
@@ -88,7 +89,7 @@ def add_where(context: Any, lanes: Any, into: Any, at: Any, amount: Any, values:
     return types.void(lanes, into, types.intp, types.int32, values, types.intp), generate
 
 
-@intrinsic
+@instruction
 def add_busy(
     context: Any, lanes: Any, into: Any, at: Any, a: Any, b: Any, c: Any, d: Any, first: Any, last: Any
 ) -> Any:
@@ -108,7 +109,7 @@ def add_busy(
     return types.void(lanes, into, types.intp, a, b, c, d, types.intp, types.intp), generate
 
 
-@intrinsic
+@instruction
 def add_totals(
     context: Any,
     lanes: Any,
@@ -122,7 +123,7 @@ def add_totals(
     first: Any,
     last: Any,
 ) -> Any:
-    """``into[at …] += a[n]`` and ``to[there …] += b[n]`` for each n, from `first` to `last`, that is not 0 in `values`."""
+    """``into[at …] += a[n]`` and ``to[there …] += b[n]`` for each n from `first` to `last`, where `values` is not 0."""
 
     def generate(*code: Any) -> Any:
         x = _Code(*code)
@@ -142,7 +143,7 @@ def add_totals(
     return signature, generate
 
 
-@intrinsic
+@instruction
 def any_lane(context: Any, lanes: Any, values: Any, start: Any) -> Any:
     """Whether any of ``values[start …]`` is not 0."""
 

@@ -89,7 +89,7 @@ def build(job: LavaJob) -> list[Any]:
             nodes[i.name] = PayloadSource(size=i.size, file=job.file("payloads", i.name), clock=clocks[i.name])
     for p in network.populations:
         biases = job.file("biases", p.name)
-        common = {
+        common: dict[str, Any] = {
             "shape": (p.size,),
             "bias_mant": p.bias_mant.astype(int),
             "bias_exp": p.bias_exp.astype(int),

@@ -8,18 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from .compiled import inlined, inner
 from .tables import FIRST, KEEP_U, KEEP_V, LAST, MODEL, REFRACTORY, STATE_EXP, VTH
-
-INNER = {"cache": True, "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-"""How functions are compiled that only compiled ones call: without the way in from Python, which takes as long."""
 
 i4 = np.int32
 LIMIT = np.int32((1 << 23) - 1)
 
 
-@njit(inline="always", **INNER)
+@inlined
 def _decay(value: Any, keep: Any) -> Any:
     """``tz(value * keep, 12)``, the product never formed: |value| < 2^23 and keep <= 2^12 stay within 32 bits."""
     size = i4(abs(value))
@@ -27,19 +24,19 @@ def _decay(value: Any, keep: Any) -> Any:
     return kept if value >= 0 else i4(-kept)
 
 
-@njit(inline="always", **INNER)
+@inlined
 def _step_u(keep: Any, current: Any, u: Any) -> None:
     for n in range(len(u)):
         u[n] = i4(_decay(u[n], keep) + i4(current[n] << 6))
 
 
-@njit(inline="always", **INNER)
+@inlined
 def _step_v(keep: Any, u: Any, bias: Any, v: Any) -> None:
     for n in range(len(v)):
         v[n] = min(max(i4(i4(_decay(v[n], keep) + u[n]) + bias[n]), i4(-LIMIT)), LIMIT)
 
 
-@njit(inline="always", **INNER)
+@inlined
 def _fire(threshold: Any, subtract: Any, v: Any, sent: Any) -> None:
     for n in range(len(v)):
         value = v[n]
@@ -48,7 +45,7 @@ def _fire(threshold: Any, subtract: Any, v: Any, sent: Any) -> None:
         v[n] = i4(i4(value - threshold) * subtract) if spike else value
 
 
-@njit(**INNER)
+@inner
 def integrate(width: int, segment: Any, state: Any) -> None:
     """LIF."""
     first, last = segment[FIRST] * width, segment[LAST] * width
@@ -73,7 +70,7 @@ def integrate(width: int, segment: Any, state: Any) -> None:
             rest[n] = segment[REFRACTORY]
 
 
-@njit(**INNER)
+@inner
 def sigma_delta(width: int, segment: Any, state: Any) -> None:
     """Sigma-delta; u, v and rest hold sigma, act and the residue."""
     threshold, shift, code = i4(segment[VTH]), segment[STATE_EXP], segment[MODEL]

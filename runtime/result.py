@@ -78,9 +78,8 @@ class CoreCounts:
             if spec.name == "neurons":
                 joined[spec.name] = values[0]
             elif spec.name == "hops":
-                joined[spec.name] = (
-                    None if None in values else Hops(*np.sum([astuple(hops) for hops in values], axis=0))
-                )
+                every = [astuple(hops) for hops in values if hops is not None]
+                joined[spec.name] = Hops(*map(sum, zip(*every, strict=True))) if len(every) == len(parts) else None
             elif spec.name.startswith("peak"):
                 joined[spec.name] = np.max(values, axis=0)
             else:

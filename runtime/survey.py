@@ -63,7 +63,8 @@ class Survey:
             draft.delays, draft.exponents, neuron, row, facts.astype(np.int64), sums, reached, exponent, lag,
             np.full(neurons, -1, np.int32),
         )  # fmt: skip
-        return cls(*sums, reached, exponent, lag, problem)
+        high, low, total = sums
+        return cls(high, low, total, reached, exponent, lag, problem)
 
     def used(self, draft: Draft) -> list[tuple[int, int, int, int]]:
         """Those of `draft.spans` that a synapse reaches."""

@@ -22,7 +22,10 @@ from ..compiler.fixed import FixedInput, FixedPopulation
 Ints = NDArray[np.int64]
 
 FIRST, LAST, CORE, POPULATION, GOAL, OFFSET, KEEP_U, KEEP_V, VTH, MODEL, REFRACTORY, STATE_EXP = range(12)
-"""Columns of `Flat.segments`; GOAL: the core that all packets reach, or -1; MODEL as in `fixed.PROFILE`, KEEP_U = 4095 - du and KEEP_V = 4096 - dv."""
+"""Columns of `Flat.segments`.
+
+GOAL: the core that all packets reach, or -1. MODEL: as in `fixed.PROFILE`. KEEP_U, KEEP_V: 4095 - du, 4096 - dv.
+"""
 
 
 class Flat(NamedTuple):

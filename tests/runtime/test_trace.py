@@ -55,9 +55,8 @@ def test_the_engine_s_traces_are_kept(tmp_path, drawn):
     network, samples = drawn
     names = [p.name for p in network.populations]
     result = run_engine(network, samples, traces=names)
-    with TraceWriter.create(
-        tmp_path / "t.h5", TracedPopulation.of(network.populations, names), network.steps
-    ) as writer:
+    populations = TracedPopulation.of(network.populations, names)
+    with TraceWriter.create(tmp_path / "t.h5", populations, network.steps) as writer:
         writer.append(result.traces, result.predictions)
     with read_trace(tmp_path / "t.h5") as file:
         assert np.array_equal(file.predictions, result.predictions)
