@@ -79,11 +79,8 @@ def run(
         return result
     tables = tables or tables_of(program)
     if workers or cluster:
-        settings: Mapping[str, Any] = {"traces": tuple(traces), "batch": batch, "counters": counters}
-        work, lead = EngineWork(tables, settings), tables.lead if counters else 0
-        return run_parts(
-            work, _single(samples), workers=workers, cluster=cluster, lead=lead, sink=sink, progress=progress
-        )
+        work = EngineWork(tables, {"traces": tuple(traces), "batch": batch, "counters": counters})
+        return run_parts(work, _single(samples), workers=workers, cluster=cluster, sink=sink, progress=progress)
     return run_engine(
         tables, samples, traces=traces, sink=sink, threads=threads, batch=batch, counters=counters, progress=progress
     )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +46,15 @@ class Slice:
     last: bool = True
 
 
-Work = Callable[[Slice, int], RunResult]
-"""(samples, threads) -> their result. It travels to the workers, so it is no lambda and no inner function."""
+class Work(Protocol):
+    """What computes a range. It travels to the workers, so it is no lambda and no inner function."""
+
+    @property
+    def lead(self) -> int:
+        """Samples before each range that are computed again, to know what they leave behind in the cores."""
+
+    def __call__(self, part: Slice, threads: int) -> RunResult:
+        """The result of a range."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +64,11 @@ class EngineWork:
     tables: Tables
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of `run_engine`."""
+
+    @property
+    def lead(self) -> int:
+        """None where nobody asks for the loads of cores."""
+        return self.tables.lead if self.settings.get("counters", True) else 0
 
     def __call__(self, part: Slice, threads: int) -> RunResult:
         settings = {"lead": part.lead, "last": part.last, "threads": threads, **self.settings}
@@ -83,7 +95,6 @@ def run_parts(
     workers: int | None = None,
     cluster: str | None = None,
     size: int | None = None,
-    lead: int = 0,
     sink: Sink | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RunResult:
@@ -95,7 +106,6 @@ def run_parts(
         workers: ranges at a time; None: as many as the cluster has room for, one on this machine.
         cluster: see `cluster.connected`; None: processes of this machine.
         size: samples per range; chosen where it is not given.
-        lead: so many samples before each range are computed again, to know what they leave behind in the cores.
         sink: called with (first sample, traces, counts) of each range, in order; then the result has no traces.
         progress: called with (samples done, samples in all).
 
@@ -110,7 +120,7 @@ def run_parts(
     with connected(cluster, workers) as place:
         parts = []
         chosen = ranges(len(samples), place.slots, size)
-        for (low, high), part in zip(chosen, _results(place, work, samples, chosen, lead), strict=True):
+        for (low, high), part in zip(chosen, _results(place, work, samples, chosen), strict=True):
             if sink is not None:
                 sink(low, part.traces, part.counts)
                 part = replace(part, traces={})
@@ -120,9 +130,7 @@ def run_parts(
     return RunResult.join(parts, time.perf_counter() - begin)
 
 
-def _results(
-    place: Cluster, work: Work, samples: NDArray[Any], chosen: list[tuple[int, int]], lead: int
-) -> Iterator[RunResult]:
+def _results(place: Cluster, work: Work, samples: NDArray[Any], chosen: list[tuple[int, int]]) -> Iterator[RunResult]:
     """The result of each range, in order; whatever a library raises becomes a sentence."""
     import joblib
 
@@ -136,7 +144,7 @@ def _results(
             )
             shared = place.share(work)
             tasks = (
-                joblib.delayed(_compute)(shared, _cut(samples, low, high, lead), place.threads, release())
+                joblib.delayed(_compute)(shared, _cut(samples, low, high, work.lead), place.threads, release())
                 for low, high in chosen
             )
             results = parallel(tasks)

@@ -234,7 +234,7 @@ def test_bad_training_options_are_refused(tmp_path):
 
 
 def test_a_data_set_that_does_not_match_is_refused(tmp_path, capsys):
-    from snn_compile.cli import _check_input
+    from snn_compile.cli_run import _check_input
     from snn_compile.compiler import file
     from snn_compile.compiler.decode import decode
     from snn_compile.errors import DataError
@@ -244,7 +244,7 @@ def test_a_data_set_that_does_not_match_is_refused(tmp_path, capsys):
     network = decode(file.load(tmp_path / "d.snnc"))
     samples, labels = np.zeros((3, 784), np.uint8), np.zeros(3, np.int64)
     with pytest.raises(DataError, match="mnist: has samples of 784 values 0 to 255, the network takes 64 of 0 to 16"):
-        _check_input(network, DataSet("mnist", samples, labels, samples, labels, 255, 10))
+        _check_input(network.inputs[0], DataSet("mnist", samples, labels, samples, labels, 255, 10))
 
 
 def test_debug_shows_the_traceback(tmp_path):

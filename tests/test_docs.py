@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from snn_compile import cli, cli_train
+from snn_compile import cli, cli_run, cli_train
 from snn_compile.compiler.nodes import LIF, Input
 from snn_compile.frontend.networks import NAMED, build
 from snn_compile.hw_targets import chip as chips
@@ -21,7 +21,7 @@ PAGES = sorted(DOCS.rglob("*.md")) + [ROOT / "README.md", ROOT / "examples" / "R
 COMMANDS = {
     "snn-train": cli_train._train,
     "snn-compile": cli._compile,
-    "snn-run": cli._run,
+    "snn-run": cli_run._run,
     "snn-report": cli._report,
 }
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

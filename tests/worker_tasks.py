@@ -18,13 +18,17 @@ class Killed:
     folder: Path
     always: bool = False
 
-    def __call__(self, samples, threads):
+    @property
+    def lead(self):
+        return self.work.lead
+
+    def __call__(self, part, threads):
         mark = self.folder / "killed"
         if self.always or (len(list(self.folder.iterdir())) > 2 and not mark.exists()):
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         (self.folder / f"range-{time.monotonic_ns()}").touch()
-        return self.work(samples, threads)
+        return self.work(part, threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +38,16 @@ class Counted:
     work: Any
     folder: Path
 
-    def __call__(self, samples, threads):
+    @property
+    def lead(self):
+        return self.work.lead
+
+    def __call__(self, part, threads):
+        samples = part.samples
         assert samples.base is None or samples.base.nbytes <= samples.nbytes, "more than the slice has travelled"
         (self.folder / f"range-{os.getpid()}-{threads}-{time.monotonic_ns()}").touch()
         time.sleep(0.02)
-        return self.work(samples, threads)
+        return self.work(part, threads)
 
     def __setstate__(self, state):
         self.__dict__.update(state)
@@ -50,8 +59,9 @@ class Slow:
     """Takes a minute, and says that it has begun."""
 
     folder: Path
+    lead: int = 0
 
-    def __call__(self, samples, threads):
+    def __call__(self, part, threads):
         (self.folder / f"begun-{os.getpid()}").touch()
         time.sleep(60)
 
@@ -61,6 +71,7 @@ class Failing:
     """Raises what it is given."""
 
     error: Exception
+    lead: int = 0
 
-    def __call__(self, samples, threads):
+    def __call__(self, part, threads):
         raise self.error
