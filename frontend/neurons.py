@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..compiler.nodes import LIF
+from ..errors import UnsupportedError
 from .lif_kernel import lif_backward, lif_forward
 
 
@@ -72,6 +73,9 @@ class LIFLayer(nn.Module):
 
     def __init__(self, node: LIF, steps: int) -> None:
         super().__init__()
+        if node.refractory:
+            problem = f"rests for {node.refractory} steps after a spike, which is not trained here"
+            raise UnsupportedError(node.name, problem, "train it without", value=node.refractory)
         self.node = node
         self.steps = steps
 

@@ -22,6 +22,7 @@ from snn_compile.compiler.tiles import fill_tiles
 from snn_compile.frontend.data import load
 from snn_compile.frontend.readers import read_model
 from snn_compile.hw_targets import chip as chips
+from snn_compile.runtime import run
 from snn_compile.runtime.engine import run_engine
 from snn_compile.runtime.lava import run_lava
 
@@ -34,7 +35,8 @@ def by_decoded_tables(network, samples):
     """Through the chip's bits, on a chip so small that the network needs several cores."""
     chip = small_chip(neurons_per_core=9)
     program = encode(network, place(partition(network, chip), chip), chip)
-    return by_engine(decode(program), samples)
+    assert decode(program) == network
+    return run(program, samples, traces=[p.name for p in network.populations])
 
 
 def by_torch(network, samples):
@@ -57,12 +59,12 @@ def assert_equal_to_reference(way, network, samples):
         trace = result.traces[population.name]
         for name, theirs in zip(("spikes", "u", "v"), expected[population.name], strict=True):
             assert np.array_equal(getattr(trace, name), theirs), f"{name} of {population.name}"
-        spikes = expected[population.name][0]
+        spikes = expected[population.name][0] != 0
         assert np.array_equal(result.activity.spikes[population.name], spikes.sum(axis=(0, 1)))
     assert all((result.activity.spikes[i.name] == 0).all() for i in network.inputs if i.encoding == "bias")
     outputs = np.concatenate([expected[name][0].sum(axis=1) for name in network.outputs], axis=1)
     assert np.array_equal(result.counts, outputs)
-    return sum(int(expected[p.name][0].sum()) for p in network.populations)
+    return sum(int((expected[p.name][0] != 0).sum()) for p in network.populations)
 
 
 @pytest.mark.parametrize("flavour", sorted(FLAVOURS))
@@ -75,7 +77,11 @@ def test_agrees_with_the_reference(way, flavour):
     assert spikes > 500, "the networks must be lively, or the test says nothing"
 
 
-@pytest.mark.parametrize("flavour", sorted(FLAVOURS))
+LAVA_HAS = [name for name in sorted(FLAVOURS) if "soft" not in name and "refractory" not in name]
+"""Lava's integers have neither a soft reset nor a refractory period."""
+
+
+@pytest.mark.parametrize("flavour", LAVA_HAS)
 def test_lava_agrees_with_the_reference(flavour):
     for seed in (1, 2):
         network, samples = random_network(seed, **FLAVOURS[flavour])
@@ -83,7 +89,7 @@ def test_lava_agrees_with_the_reference(flavour):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flavour", sorted(FLAVOURS))
+@pytest.mark.parametrize("flavour", LAVA_HAS)
 def test_lava_agrees_with_the_reference_on_many(flavour):
     for seed in range(100, 120):
         network, samples = random_network(seed, **FLAVOURS[flavour])

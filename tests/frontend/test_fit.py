@@ -81,7 +81,7 @@ def test_what_cannot_be_compiled_leaves_the_bill():
 
 
 def test_what_the_chip_has_not_is_said_as_soon_as_the_network_fires(tmp_path):
-    options = TrainOptions(fit="loihi2", cores=1, reset="soft", epochs=50, hidden=(64,), out=tmp_path / "m.pt")
+    options = TrainOptions(fit="loihi1", cores=1, reset="soft", epochs=50, hidden=(64,), out=tmp_path / "m.pt")
     epochs = []
     with pytest.raises(UnsupportedError, match=r"reset"):
         trainer.train(options, epochs.append)

@@ -248,7 +248,10 @@ def test_memory_is_that_of_the_tables():
         (lambda p: {"outputs": ("in",)}, "its output 'in' is no population"),
         (lambda p: {"outputs": ("p0", "p0")}, "it has no outputs, or one twice"),
         (lambda p: {"votes": 7919}, "7919 votes do not fit"),
-        (lambda p: {"projections": (*p.projections[:-1], ("p0", "p0"))}, "its lists connect populations that no projection joins"),
+        (
+            lambda p: {"projections": (*p.projections[:-1], ("p0", "p0"))},
+            "populations that no projection joins",
+        ),
         (lambda p: {"projections": (*p.projections, ("p1", "p0"))}, "the projection p1 -> p0 has no synapse"),
         (lambda p: {"projections": (*p.projections, ("p1", "in"))}, "the projection p1 -> in ends at an input"),
         (lambda p: {"projections": p.projections + p.projections[:1]}, "a projection stands twice in it"),

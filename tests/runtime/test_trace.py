@@ -61,7 +61,7 @@ def test_the_engine_s_traces_are_kept(tmp_path, drawn):
     with read_trace(tmp_path / "t.h5") as file:
         assert np.array_equal(file.predictions, result.predictions)
         for p in network.populations:
-            assert file.population(p.name).vth == p.vth
+            assert file.population(p.name).vth == (None if p.graded else p.vth)
             for sample in range(len(samples)):
                 assert np.array_equal(file.trace(p.name, sample).v[0], result.traces[p.name].v[sample])
 
