@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import lazily
 
 if TYPE_CHECKING:
     from .file import load as load
@@ -15,15 +17,6 @@ if TYPE_CHECKING:
     from .pipeline import compile_network as compile_network
     from .program import Program as Program
 
-_PUBLIC = {"load": ".file", "save": ".file", "compile_network": ".pipeline", "Program": ".program"}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use: a pass needs only its neighbours."""
-    import importlib
-
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_PUBLIC[name], __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazily(
+    __name__, {"load": ".file", "save": ".file", "compile_network": ".pipeline", "Program": ".program"}
+)

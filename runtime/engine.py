@@ -7,6 +7,7 @@ state of one sample; samples are encoded, and traces written down, a batch at a 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from ..errors import DataError, NetworkError
 from .build import tables_of
 from .counters import Counters
 from .encoding import payloads
-from .kernel import run_samples
+from .kernel import new_state, run_samples
 from .result import Activity, RunResult, Trace, join_traces
 from .tables import POPULATION, Tables
 
@@ -137,6 +138,7 @@ class _Run:
         for name in traces:
             if name not in names:
                 raise NetworkError(name, "is no population, so it cannot be traced", f"name one of {', '.join(names)}")
+        self.pool, self.local = ThreadPoolExecutor(threads), threading.local()
         self.outputs = np.concatenate([tables.where(name) for name in tables.outputs])
         self.counters = Counters(tables) if counting else None
         self.spikes = np.zeros(tables.neurons + sum(i.size for i in tables.inputs), np.int64)
@@ -175,9 +177,10 @@ class _Run:
 
         def work(low: int, high: int) -> NDArray[np.int64]:
             spikes = np.zeros_like(self.spikes)
+            state = self._state(lanes, len(steady))
             run_samples(
-                lanes, tables.flat, steps, tables.span, tables.cells, tables.slots, tables.cores, values, steady, low,
-                high, self.outputs, self.graded, counts, spikes, load, columns, trace,
+                lanes, tables.flat, state, steps, tables.span, tables.cells, tables.slots, tables.cores, values, steady,
+                low, high, self.outputs, self.graded, counts, spikes, load, columns, trace,
             )  # fmt: skip
             return spikes
 
@@ -198,12 +201,20 @@ class _Run:
         state = 4 * LANES * (tables.slots * tables.cells + 7 * tables.neurons)
         return LANES if count >= LANES and state <= LARGEST_STATE else 1
 
+    def _state(self, lanes: tuple[int, ...], inputs: int) -> Any:
+        """This thread's state, made once: fresh memory costs more than a short run."""
+        kept = self.local.__dict__
+        if len(lanes) not in kept:
+            cores = 0 if self.counters is None else self.tables.cores
+            flat, cells, slots = self.tables.flat, self.tables.cells, self.tables.slots
+            kept[len(lanes)] = new_state(lanes, flat, inputs, cells, slots, cores)
+        return kept[len(lanes)]
+
     def _parallel(self, work: Callable[[int, int], Any], count: int, lanes: int) -> list[Any]:
         chunk = max(1, -(-count // (4 * self.threads * lanes))) * lanes
         if count <= chunk or self.threads == 1:
             return [work(0, count)]
-        with ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(lambda low: work(low, min(low + chunk, count)), range(0, count, chunk)))
+        return list(self.pool.map(lambda low: work(low, min(low + chunk, count)), range(0, count, chunk)))
 
     def _trace(self, trace: NDArray[np.int32], name: str) -> Trace:
         tables = self.tables

@@ -56,9 +56,9 @@ class State(NamedTuple):
     steady: Any
 
 
-@inner
-def _new_state(lanes: Any, net: Flat, inputs: int, cells: int, slots: int, cores: int) -> State:
-    """All zero; arrays that no neuron needs are empty."""
+@njit(cache=True, nogil=True)
+def new_state(lanes: Any, net: Flat, inputs: int, cells: int, slots: int, cores: int) -> State:
+    """All zero; arrays that no neuron needs are empty. `cores`: 0 where loads are not counted."""
     width, neurons = len(lanes), len(net.bias_mant)
     graded = resting = 0
     for segment in net.segments:
@@ -309,14 +309,16 @@ def _write_counts(
 
 @njit(cache=True, nogil=True)
 def run_samples(
-    lanes: Any, net: Flat, steps: int, span: int, cells: int, slots: int, cores: int, values: Any, steady: Any,
-    low: int, high: int, outputs: Any, graded: Any, counts: Any, spikes: Any, load: Any, columns: Any, trace: Any,
+    lanes: Any, net: Flat, state: State, steps: int, span: int, cells: int, slots: int, cores: int, values: Any,
+    steady: Any, low: int, high: int, outputs: Any, graded: Any, counts: Any, spikes: Any, load: Any, columns: Any,
+    trace: Any,
 ) -> None:  # pragma: no cover – compiled  # fmt: skip
     """Samples low … high - 1.
 
     Args:
         lanes: a tuple; so many samples run side by side.
         net: the tables.
+        state: of `new_state`; what it holds does not matter.
         steps, span: T, and the largest offset.
         cells, slots, cores: as in `Tables`.
         values: (samples, steps or 1, inputs) payloads; 1 step: the same in each.
@@ -329,7 +331,6 @@ def run_samples(
     """
     width, counting, dynamic, static = len(lanes), load.shape[0] > 0, not steady.all(), values.shape[1] == 1
     neurons, inputs = len(net.bias_mant), len(steady)
-    state = _new_state(lanes, net, inputs, cells, slots, cores if counting else 0)
     cores = cores if counting else 0
     for first in range(low, high, width):
         used = min(width, high - first)
