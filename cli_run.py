@@ -39,7 +39,7 @@ def _run(
     limit: Annotated[int | None, typer.Option(help="Run the first samples only.", min=1)] = None,
     batch: Annotated[int | None, typer.Option(help="Samples that the engine holds at a time.", min=1)] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the engine; all cores if absent.", min=1)] = None,
-    workers: Annotated[int | None, typer.Option(help="Run in so many processes.", min=1)] = None,
+    workers: Annotated[int | None, typer.Option(help="Run in so many processes.", min=1, max=256)] = None,
     cluster: Annotated[str | None, typer.Option(help="Run on a cluster: tcp://HOST:PORT, ray://HOST:PORT.")] = None,
     trace: Annotated[Path | None, typer.Option(help="Write spikes, u and v of every step (HDF5).")] = None,
     probe: Annotated[
@@ -53,7 +53,7 @@ def _run(
     given = [flag for flag, value in engine_only.items() if value is not None]
     if backend is not Backend.engine and given:
         raise typer.BadParameter(f"{given[0]} goes with --backend engine only")
-    if threads is not None and (workers or cluster):
+    if threads is not None and (workers is not None or cluster is not None):
         raise typer.BadParameter("--threads goes without --workers and --cluster, which share the cores out")
     if probe and trace is None:
         raise typer.BadParameter("--probe goes with --trace")
@@ -64,8 +64,11 @@ def _run(
     from .runtime.evaluate import counted_energy, evaluate, summary
 
     loaded = file.load(program)
+    report = read_report(loaded, str(program))
     tables = _tables(loaded, program)
     dataset = load_data(data, data_dir, tables.steps)
+    if len(tables.inputs) != 1:
+        raise DataError(data, f"gives one array, the program has {len(tables.inputs)} inputs", "run it from Python")
     _check_input(tables.inputs[0], dataset)
     samples, labels = dataset.test_samples[:limit], dataset.test_labels[:limit]
     settings: dict[str, Any] = {"batch": batch, "threads": threads, "workers": workers, "cluster": cluster}
@@ -74,7 +77,7 @@ def _run(
             loaded, samples, backend.value, tables=tables, progress=progress, **settings, **traced
         )
     energy = counted_energy(loaded, result)
-    print(_accuracies(read_report(loaded, str(program)), result, dataset, agrees))
+    print(_accuracies(report, result, dataset, agrees))
     render.show(render.energy_table(energy))
     print(_busiest(result))
     if trace is not None:

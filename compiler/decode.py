@@ -70,7 +70,7 @@ def decode(program: Program) -> FixedNetwork:
         network = FixedNetwork(inputs, populations, tuple(projections), program.outputs, program.steps, program.votes)
         check_overflow(network)
         return network
-    except AssertionError as error:
+    except ValueError as error:
         raise fault("its synapses contradict each other") from error
     except (LimitError, NetworkError) as error:
         raise fault(f"{error.subject}: {error.problem}") from error

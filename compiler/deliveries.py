@@ -46,9 +46,29 @@ class Layout:
             "its neurons do not stand on exactly one core each",
         )
         self.routes = self._routes(program)
+        self._check_head(program)
         hosts = {(h.source, h.target) for h in program.hosts}
         self.most = sum(self.size[s] * self.size[t] for s, t in program.projections if (s, t) not in hosts)
         """No more synapses than pairs of neurons that a projection joins."""
+
+    def _check_head(self, program: Program) -> None:
+        """What has to hold whatever the tables say."""
+        populations = {p.name for p in program.populations}
+        require(len(program.inputs) > 0, "it has no input")
+        require(program.steps >= 1 and len(populations) > 0, "it has no step or no population")
+        for name in program.outputs:
+            require(name in populations, f"its output {name!r} is no population")
+        outputs = sum(self.size[name] for name in program.outputs)
+        distinct = len(set(program.outputs)) == len(program.outputs)
+        require(outputs > 0 and distinct, "it has no outputs, or one twice")
+        votes = program.votes
+        require(votes >= 1 and outputs % votes == 0, f"{votes} votes do not fit {outputs} outputs")
+        require(len(set(program.projections)) == len(program.projections), "a projection stands twice in it")
+        hosts = [(h.source, h.target) for h in program.hosts]
+        require(len(set(hosts)) == len(hosts), "a projection of the host stands twice in it")
+        require(set(hosts) <= set(program.projections), "a projection of the host is none of its projections")
+        for host in program.hosts:
+            require(len(host.synapses) > 0, f"the host's projection {host.source} -> {host.target} has no synapse")
 
     def row(self, sources: NDArray[np.int32]) -> NDArray[np.int32]:
         """(n,) the population or input of each."""
@@ -133,6 +153,7 @@ def read_deliveries(program: Program, layout: Layout, number: int) -> Deliveries
     """
     core = program.cores[number]
     start, length = core.axon_start.astype(np.int64), core.axon_words.astype(np.int64)
+    require(len(start) == len(length), f"core {number}: {len(start)} input axons have {len(length)} lengths")
     lists, first = np.unique(start, return_index=True)  # axons that start at the same word share a list
     whole = np.array_equal(np.append(lists, len(core.words)), np.concatenate([[0], np.cumsum(length[first])]))
     shared = np.array_equal(length, length[first][np.searchsorted(lists, start)])

@@ -121,7 +121,7 @@ def load(path: str | os.PathLike[str]) -> Program:
     try:
         with h5py.File(path, "r") as file:
             return _Reader(file, str(path), path.stat().st_size).program()
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, LookupError, RuntimeError, ArithmeticError, ValueError, TypeError, AttributeError) as error:
         raise ProgramFileError(
             str(path), "is no program file, or a broken one", "give a .snnc file that snn-compile wrote"
         ) from error
@@ -233,6 +233,6 @@ class _Reader(StoredArrays):
             synapses = Synapses(
                 sizes[entry.source], sizes[entry.target], **arrays, delays=np.zeros(len(arrays["targets"]), np.uint8)
             )
-        except (AssertionError, IndexError) as error:
+        except (ValueError, IndexError) as error:
             raise self.fault(f"the host's projection {entry.source} -> {entry.target} is broken") from error
         return HostTables(entry.source, entry.target, entry.shift, synapses)

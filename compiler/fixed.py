@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from .netlist import Netlist
 
 U_LIMIT = 2**23
-"""|u| stays below this (24 bits with sign), proven by `quantise.check_overflow`."""
+"""|u| stays below this (24 bits with sign), proven by `overflow.check_overflow`."""
 
 FRACTION_BITS = 6
 """Fractional bits of u and v below one unit of `a` and of the threshold."""
@@ -102,7 +102,7 @@ class FixedInput:
     @property
     def payload_bits(self) -> int:
         """0 for binary spikes."""
-        return 0 if self.payload == 1 else int(self.payload).bit_length()
+        return 0 if self.payload == 1 and not self.signed else int(self.payload).bit_length()
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,9 @@ class Synapses:
         weights: (synapses,) float64 before and int16 after quantisation; never zero.
         delays: (synapses,) uint8, extra steps 0 … 62.
 
+    Raises:
+        ValueError: they contradict each other.
+
     >>> s = Synapses.from_dense([[0.0, 2.0], [3.0, 0.0]])     # (targets, sources), as PyTorch has it
     >>> s.targets.tolist(), s.weights.tolist()
     ([1, 0], [3.0, 2.0])
@@ -40,17 +43,24 @@ class Synapses:
     def __post_init__(self) -> None:
         for name, dtype in (("indptr", np.int64), ("targets", np.int32), ("weights", None), ("delays", np.uint8)):
             object.__setattr__(self, name, frozen_array(getattr(self, name), dtype))
-        assert self.indptr.shape == (self.n_source + 1,) and self.indptr[0] == 0
+        if not self._is_whole():
+            raise ValueError("synapses contradict each other: starts, targets or weights")
+
+    def _is_whole(self) -> bool:
+        """Starts that rise from 0 to the number of synapses, targets that are there and rise in each list, no zeros."""
+        if self.indptr.shape != (self.n_source + 1,) or self.indptr[0] != 0 or bool((np.diff(self.indptr) < 0).any()):
+            return False
         count = int(self.indptr[-1])
-        assert self.targets.shape == self.weights.shape == self.delays.shape == (count,)
-        if count:
-            assert bool((np.diff(self.indptr) >= 0).all())
-            assert self.targets.min() >= 0 and self.targets.max() < self.n_target
-            rising = np.diff(self.targets) > 0
-            starts = self.indptr[1:-1]
-            rising[starts[(starts > 0) & (starts < count)] - 1] = True
-            assert bool(rising.all()), "targets must rise within each list"
-            assert bool((self.weights != 0).all())
+        if not self.targets.shape == self.weights.shape == self.delays.shape == (count,):
+            return False
+        if not count:
+            return True
+        if self.targets.min() < 0 or self.targets.max() >= self.n_target:
+            return False
+        rising = np.diff(self.targets) > 0
+        starts = self.indptr[1:-1]
+        rising[starts[(starts > 0) & (starts < count)] - 1] = True
+        return bool(rising.all()) and bool((self.weights != 0).all())
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -57,7 +57,7 @@ def run(
         Spike counts (samples, outputs), predictions and activity. Equal for any backend, threads, batch and workers.
 
     Raises:
-        DataError: the samples do not match the input.
+        DataError: the samples do not match the input, or two arguments do not go together.
         NetworkError: `traces` names no population.
         ProgramFileError: the program's tables contradict each other.
         BackendError: the backend is not installed, or failed.
@@ -69,21 +69,34 @@ def run(
     >>> run(program, np.zeros((2, 64), int)).counts.shape               # doctest: +SKIP
     (2, 10)
     """
+    given = {"threads": threads, "batch": batch, "workers": workers, "cluster": cluster}
+    _check(backend, {name: value for name, value in given.items() if value is not None})
     if backend == "lava":
-        if workers or cluster:
-            raise BackendError("lava", "runs in one process", "leave --workers and --cluster away")
         result = run_lava(decode(program), _single(samples), traces=traces, progress=progress)
         if sink is not None:
             sink(0, result.traces, result.counts)
             result = replace(result, traces={})
         return result
     tables = tables or tables_of(program)
-    if workers or cluster:
+    if workers is not None or cluster is not None:
         work = EngineWork(tables, {"traces": tuple(traces), "batch": batch, "counters": counters})
         return run_parts(work, _single(samples), workers=workers, cluster=cluster, sink=sink, progress=progress)
     return run_engine(
         tables, samples, traces=traces, sink=sink, threads=threads, batch=batch, counters=counters, progress=progress
     )
+
+
+def _check(backend: str, given: Mapping[str, Any]) -> None:
+    """Refuses a backend that there is not, and arguments that do not go together."""
+    if backend not in ("engine", "lava"):
+        raise BackendError(backend, "is no backend", "use engine or lava")
+    if backend == "lava" and given:
+        raise BackendError("lava", f"has no {next(iter(given))}", "use the engine, or leave it away")
+    for name, value in given.items():
+        if name != "cluster" and value < 1:
+            raise DataError(name, f"is {value}, at least 1 is needed", "leave it away or give a positive number")
+    if "threads" in given and ("workers" in given or "cluster" in given):
+        raise DataError("threads", "go without workers, which share the cores out", "leave one of them away")
 
 
 def _single(samples: Samples) -> NDArray[Any]:

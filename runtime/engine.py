@@ -1,12 +1,11 @@
 """The engine: the integers of `compiler.fixed`, event-driven over the decoded tables, samples in parallel on threads.
 
 Only spikes cost: a spike walks the synapse lists that its packets deliver. Memory is the tables, and per thread the
-state of one sample; samples are encoded, and traces written down, a batch at a time.
+state of the samples that it runs side by side; samples are encoded, and traces written down, a batch at a time.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 
 from ..compiler.fixed import FixedNetwork
 from ..compiler.program import Program
-from ..errors import DataError, NetworkError
+from ..compiler.threads import THREADS
+from ..errors import DataError, LimitError, NetworkError
 from .build import tables_of
 from .counters import Counters
 from .encoding import payloads
@@ -39,6 +39,8 @@ LARGEST_STATE = 2**26
 """Bytes of their state, at most; beyond it one runs at a time."""
 BATCH_BYTES = 2**27
 """About what a batch may take beside them: payloads, loads of cores, traces."""
+LARGEST_LOAD = 2**28
+"""What the loads of one sample may take."""
 
 
 def run_engine(
@@ -75,36 +77,58 @@ def run_engine(
     Raises:
         DataError: the samples do not match the input.
         NetworkError: `traces` names no population.
+        LimitError: the loads of one sample take too much memory.
         ProgramFileError: the program's tables contradict each other.
     """
+    for name, value in (("threads", threads), ("batch", batch)):
+        if value is not None and value < 1:
+            raise DataError(name, f"is {value}, at least 1 is needed", "leave it away or give a positive number")
     tables = source if isinstance(source, Tables) else tables_of(source)
-    run = _Run(tables, tuple(traces), threads or available_cores(), counters)
     arrays, count = _by_input(tables, samples)
-    size = batch or run.batch_size()
-    none = run.batch({name: array[:0] for name, array in arrays.items()}, False)  # compiles, so that `seconds` do not
-    begin = time.perf_counter()
-    counts, found = [none[0]], [none[1]]
-    for low, high in _batches(count, size, lead):
-        part, traced = run.batch({name: array[low:high] for name, array in arrays.items()}, low < lead)
-        if low >= lead:
-            counts.append(part)
-            found.append(traced)
-            if sink is not None:
-                sink(low - lead, found.pop(), part)
-        if progress is not None:
-            progress(max(0, high - lead), count - lead)
-    if run.counters is not None and last:
-        run.counters.drain()
+    run = _Run(tables, tuple(traces), threads or THREADS, counters, count)
+    size = batch or batch_size(tables, traces, counters)
+    counts, found = [], []
+    with run.pool:
+        none = run.batch({name: array[:0] for name, array in arrays.items()}, False)  # compiles before the time begins
+        counts.append(none[0])
+        found.append(none[1])
+        begin = time.perf_counter()
+        for low, high in _batches(count, size, lead):
+            part, traced = run.batch({name: array[low:high] for name, array in arrays.items()}, low < lead)
+            if low >= lead:
+                counts.append(part)
+                found.append(traced)
+                if sink is not None:
+                    sink(low - lead, found.pop(), part)
+            if progress is not None:
+                progress(max(0, high - lead), count - lead)
+        if run.counters is not None and last:
+            run.counters.drain()
     seconds = time.perf_counter() - begin
     traced = {} if sink is not None else join_traces(found)
     return RunResult("engine", np.concatenate(counts), run.activity(count - lead), seconds, traced, tables.votes)
 
 
-def available_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def batch_size(tables: Tables, traces: Sequence[str] = (), counters: bool = True) -> int:
+    """Samples of which the payloads, loads and traces take about `BATCH_BYTES`, at most `BATCH`.
+
+    Raises:
+        LimitError: the loads of one sample alone take much more.
+    """
+    each = sum(i.size * (tables.steps if i.encoding in ("rate", "spikes", "delta") else 1) for i in tables.inputs)
+    each += 3 * sum(p.size for p in tables.populations if p.name in traces) * tables.steps
+    if counters:
+        load = 3 * tables.cores * (tables.steps + tables.span + 1)
+        if 4 * load > LARGEST_LOAD:
+            raise LimitError(
+                "program",
+                f"has {tables.cores} cores in {tables.steps + tables.span} steps, whose loads take {4 * load} bytes",
+                "use fewer steps, or call the engine without counters",
+                value=4 * load,
+                limit=LARGEST_LOAD,
+            )
+        each += load
+    return max(1, min(BATCH, BATCH_BYTES // (4 * each)))
 
 
 def _by_input(tables: Tables, samples: Samples) -> tuple[dict[str, NDArray[Any]], int]:
@@ -113,6 +137,10 @@ def _by_input(tables: Tables, samples: Samples) -> tuple[dict[str, NDArray[Any]]
             raise DataError("samples", f"are one array for {len(tables.inputs)} inputs", "give one array per input")
         samples = {tables.inputs[0].name: samples}
     arrays = {}
+    unknown = sorted(set(samples) - {source.name for source in tables.inputs})
+    if unknown:
+        known = ", ".join(source.name for source in tables.inputs)
+        raise DataError(unknown[0], "is no input, so it takes no samples", f"name {known}")
     for source in tables.inputs:
         if source.name not in samples:
             raise DataError(source.name, "is an input without samples", "give one array per input")
@@ -123,8 +151,8 @@ def _by_input(tables: Tables, samples: Samples) -> tuple[dict[str, NDArray[Any]]
 
 
 def _batches(count: int, size: int, lead: int) -> Iterator[tuple[int, int]]:
-    if lead:
-        yield 0, lead
+    for low in range(0, lead, size):
+        yield low, min(low + size, lead)
     for low in range(lead, count, size):
         yield low, min(low + size, count)
 
@@ -132,12 +160,14 @@ def _batches(count: int, size: int, lead: int) -> Iterator[tuple[int, int]]:
 class _Run:
     """What the batches of one run share."""
 
-    def __init__(self, tables: Tables, traces: tuple[str, ...], threads: int, counting: bool) -> None:
+    def __init__(self, tables: Tables, traces: tuple[str, ...], threads: int, counting: bool, count: int) -> None:
         self.tables, self.traces, self.threads = tables, traces, threads
         names = [p.name for p in tables.populations]
         for name in traces:
             if name not in names:
                 raise NetworkError(name, "is no population, so it cannot be traced", f"name one of {', '.join(names)}")
+        state = 4 * LANES * (tables.slots * tables.cells + 7 * tables.neurons)
+        self.lanes = (0,) * (LANES if count >= LANES and state <= LARGEST_STATE else 1)
         self.pool, self.local = ThreadPoolExecutor(threads), threading.local()
         self.outputs = np.concatenate([tables.where(name) for name in tables.outputs])
         self.counters = Counters(tables) if counting else None
@@ -152,15 +182,6 @@ class _Run:
         self.columns = np.where(chosen, begin, -1)
         self.traced = int(size[chosen].sum())
 
-    def batch_size(self) -> int:
-        """Samples of which the payloads, loads and traces take about `BATCH_BYTES`."""
-        tables = self.tables
-        each = sum(i.size * (tables.steps if i.encoding in ("rate", "spikes", "delta") else 1) for i in tables.inputs)
-        each += 12 * self.traced * tables.steps // 4
-        if self.counters is not None:
-            each += 3 * tables.cores * (tables.steps + tables.span + 1)
-        return max(1, min(BATCH, BATCH_BYTES // (4 * each)))
-
     def batch(self, arrays: Mapping[str, NDArray[Any]], leading: bool) -> tuple[NDArray[np.int32], dict[str, Trace]]:
         """(counts, traces) of some samples; leading ones are counted nowhere but in the load that they leave behind."""
         tables, steps = self.tables, self.tables.steps
@@ -173,11 +194,11 @@ class _Run:
         load = np.zeros((rows, steps + tables.span + 1, tables.cores, 3), np.int32)
         columns = self.columns if len(trace[0]) else np.full_like(self.columns, -1)
 
-        lanes = (0,) * self.lanes(count)
+        lanes = self.lanes
 
         def work(low: int, high: int) -> NDArray[np.int64]:
             spikes = np.zeros_like(self.spikes)
-            state = self._state(lanes, len(steady))
+            state = self._state(len(steady))
             run_samples(
                 lanes, tables.flat, state, steps, tables.span, tables.cells, tables.slots, tables.cores, values, steady,
                 low, high, self.outputs, self.graded, counts, spikes, load, columns, trace,
@@ -195,26 +216,17 @@ class _Run:
                 self.spikes[tables.where(source.name)] = 0  # the host loads biases, it sends no packets
         return counts, {name: self._trace(trace, name) for name in self.traces}
 
-    def lanes(self, count: int) -> int:
-        """Samples side by side: as many as make sense, where the state of all of them is small."""
-        tables = self.tables
-        state = 4 * LANES * (tables.slots * tables.cells + 7 * tables.neurons)
-        return LANES if count >= LANES and state <= LARGEST_STATE else 1
-
-    def _state(self, lanes: tuple[int, ...], inputs: int) -> Any:
+    def _state(self, inputs: int) -> Any:
         """This thread's state, made once: fresh memory costs more than a short run."""
-        kept = self.local.__dict__
-        if len(lanes) not in kept:
-            cores = 0 if self.counters is None else self.tables.cores
-            flat, cells, slots = self.tables.flat, self.tables.cells, self.tables.slots
-            kept[len(lanes)] = new_state(lanes, flat, inputs, cells, slots, cores)
-        return kept[len(lanes)]
+        if not hasattr(self.local, "state"):
+            tables, cores = self.tables, 0 if self.counters is None else self.tables.cores
+            self.local.state = new_state(self.lanes, tables.flat, inputs, tables.cells, tables.slots, cores)
+        return self.local.state
 
     def _parallel(self, work: Callable[[int, int], Any], count: int, lanes: int) -> list[Any]:
         chunk = max(1, -(-count // (4 * self.threads * lanes))) * lanes
-        if count <= chunk or self.threads == 1:
-            return [work(0, count)]
-        return list(self.pool.map(lambda low: work(low, min(low + chunk, count)), range(0, count, chunk)))
+        starts = range(0, max(count, 1), chunk)
+        return list(self.pool.map(lambda low: work(low, min(low + chunk, count)), starts))
 
     def _trace(self, trace: NDArray[np.int32], name: str) -> Trace:
         tables = self.tables

@@ -209,9 +209,7 @@ def _hosts(lanes: Any, net: Flat, state: State) -> None:
 
 
 @inner
-def _begin(
-    lanes: Any, net: Flat, steady: Any, cells: int, slots: int, cores: int, state: State, counting: bool
-) -> None:
+def _begin(lanes: Any, net: Flat, steady: Any, cells: int, slots: int, state: State, counting: bool) -> None:
     """Zero state, the biases with the host's part, and the sums of steady inputs."""
     for array in (
         state.sums, state.constant, state.bias, state.u, state.v, state.rest, state.error, state.spikes, state.paid,
@@ -335,7 +333,7 @@ def run_samples(
     for first in range(low, high, width):
         used = min(width, high - first)
         _load_values(lanes, values, first, used, 0, state.values)
-        _begin(lanes, net, steady, cells, slots, cores, state, counting)
+        _begin(lanes, net, steady, cells, slots, state, counting)
         for step in range(steps + span):
             size = 3 * cores * width
             now = state.load[(step & 1) * size : (step & 1) * size + size]

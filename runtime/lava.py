@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiler.fixed import FixedNetwork
-from ..errors import BackendError, LimitError, NetworkError
+from ..errors import BackendError, DataError, LimitError, NetworkError
 from .encoding import payloads
 from .lava_job import TRACED, LavaJob
 from .result import Activity, RunResult, Trace, count_packets, count_synops
@@ -69,6 +69,8 @@ def run_lava(
             raise NetworkError(
                 name, "is no population, so it cannot be traced", "name one of the program's populations"
             )
+    if len(network.inputs) != 1:
+        raise DataError("samples", f"are one array for {len(network.inputs)} inputs", "use the engine")
     sent = {i.name: payloads(samples, i, network.steps) for i in network.inputs}
     limit = default_limit_s(network, len(samples)) if time_limit_s is None else time_limit_s
     begin = time.perf_counter()

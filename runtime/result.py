@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from typing import Any
@@ -93,7 +94,7 @@ class Activity:
 
     Attributes:
         samples, steps: how many, steps per sample.
-        spikes: per population and input, (size,) int64 spikes sent (for an input: steps with a payload above 0).
+        spikes: per population and input, (size,) int64 spikes sent (for an input: steps with a payload other than 0).
         synops: synaptic operations: one per synapse on the chip that a spike reaches.
         active_updates: neuron updates in which u, v, bias or input was not zero; None where it is not counted.
         cores: the same per core, and more; None where it is not counted.
@@ -149,8 +150,8 @@ class RunResult:
         return predict(self.counts, self.votes)
 
     def accuracy(self, labels: NDArray[Any]) -> float:
-        """Share of the samples whose prediction is their label; `labels`: (samples,)."""
-        return float((self.predictions == labels).mean())
+        """Share of the samples whose prediction is their label; `labels`: (samples,). Of none: nan."""
+        return float((self.predictions == labels).mean()) if len(labels) else math.nan
 
     @property
     def output_spikes_sha256(self) -> str:
@@ -192,7 +193,7 @@ def _join_activity(parts: Sequence[Activity]) -> Activity:
 
 
 def count_packets(network: FixedNetwork, sent: Mapping[str, NDArray[np.int32]]) -> dict[str, Counts]:
-    """Per input (size,) steps with a payload above 0, over all samples; none where the host loads biases instead.
+    """Per input (size,) steps with a payload other than 0, over all samples; none where the host loads biases instead.
 
     Args:
         network: whose inputs they are.

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from ..compiler.deliveries import fault, require
+from ..compiler.deliveries import require
 from ..compiler.overflow import Worst, check_accumulator, payload_total
-from ..errors import LimitError
 from .tables import POPULATION, Ints
 
 if TYPE_CHECKING:
-    from .build import _Draft as Draft
+    from .draft import Draft
 
+Spans = list[tuple[int, int, int, int]]
 UNSET = 127
 TWICE, EXPONENTS, EARLY = 1, 2, 3
 
@@ -28,7 +28,7 @@ class Survey:
         high, low, total: (cells,) worst sums of one step, and of |all steps|, before they are shifted right.
         reached: (cells,) whether a synapse ends there.
         exponent: (members, members) of each pair of populations or inputs; UNSET where nothing joins them.
-        lag: (members,) the largest local lag of what each sends.
+        lag, delay: (members,) the largest local lag, and the largest delay, of what each sends.
         problem: (code, source's member, target's member); code 0: none.
     """
 
@@ -38,6 +38,7 @@ class Survey:
     reached: Any
     exponent: Any
     lag: Ints
+    delay: Ints
     problem: tuple[int, int, int]
 
     @classmethod
@@ -57,21 +58,21 @@ class Survey:
         sums = np.zeros((3, cells), np.int64)
         reached = np.zeros(cells, np.bool_)
         exponent = np.full((len(members), len(members)), UNSET, np.int8)
-        lag = np.zeros(len(members), np.int64)
+        late = np.zeros((2, len(members)), np.int64)
         problem = _walk(
             draft.out_start, draft.out_list, draft.out_cell, draft.list_start, draft.cells, draft.weights,
-            draft.delays, draft.exponents, neuron, row, facts.astype(np.int64), sums, reached, exponent, lag,
+            draft.delays, draft.exponents, neuron, row, facts.astype(np.int64), sums, reached, exponent, late,
             np.full(neurons, -1, np.int32),
         )  # fmt: skip
         high, low, total = sums
-        return cls(high, low, total, reached, exponent, lag, problem)
+        return cls(high, low, total, reached, exponent, late[0], late[1], problem)
 
-    def used(self, draft: Draft) -> list[tuple[int, int, int, int]]:
-        """Those of `draft.spans` that a synapse reaches."""
-        return [span for span in draft.spans() if self.reached[span[1] : span[1] + span[2]].any()]
+    def used(self, spans: Spans) -> Spans:
+        """Those of `Draft.spans` that a synapse reaches."""
+        return [span for span in spans if self.reached[span[1] : span[1] + span[2]].any()]
 
     def check(self, draft: Draft) -> None:
-        """Raises `ProgramFileError` where the tables contradict each other, or a sum could leave its register."""
+        """Raises `ProgramFileError` where tables contradict each other, `LimitError` where a register is too small."""
         code, *pair = self.problem
         names = draft.head.names
         label = " -> ".join(names[row] for row in pair)
@@ -92,17 +93,13 @@ class Survey:
         empty = np.argwhere(joined & ~found).tolist()
         for s, t in empty[:1]:
             require(False, f"the projection {names[s]} -> {names[t]} has no synapse in its tables")
-        require(hosts <= set(draft.head.projections), "a projection of the host is none of its projections")
-        try:
-            self._check_sums(draft)
-        except LimitError as error:
-            raise fault(f"{error.subject}: {error.problem}") from error
+        self._check_sums(draft)
 
     def _check_sums(self, draft: Draft) -> None:
         neurons, steps = len(draft.number), draft.head.steps
         high, low, total = np.zeros((3, neurons), np.int64)
         first = draft.segments[:, 0]
-        for segment, begin, size, shift in self.used(draft):
+        for segment, begin, size, shift in self.used(draft.spans()):
             name = draft.head.names[int(draft.segments[segment, POPULATION])]
             cells = slice(begin, begin + size)
             check_accumulator(name, self.high[cells], self.low[cells])
@@ -126,9 +123,9 @@ class Survey:
 @njit(cache=True, nogil=True)
 def _walk(
     out_start: Any, out_list: Any, out_cell: Any, list_start: Any, cells: Any, weights: Any, delays: Any,
-    exponents: Any, neuron: Any, row: Any, facts: Any, sums: Any, reached: Any, exponent: Any, lag: Any, seen: Any,
+    exponents: Any, neuron: Any, row: Any, facts: Any, sums: Any, reached: Any, exponent: Any, slow: Any, seen: Any,
 ) -> Any:  # pragma: no cover – compiled  # fmt: skip
-    """Fills sums, reached, exponent and lag; returns `Survey.problem`."""
+    """Fills sums, reached, exponent and `slow` (lags, delays); returns `Survey.problem`."""
     for s in range(len(out_start) - 1):
         own = row[s]
         payload, signed, total, offset = facts[own, 0], facts[own, 1], facts[own, 2], facts[own, 3]
@@ -144,10 +141,12 @@ def _walk(
                     exponent[own, other] = exponents[k]
                 elif exponent[own, other] != exponents[k]:
                     return EXPONENTS, own, other
-                late = offset + 1 + (delays[k] if len(delays) else 0) - facts[other, 3]
+                delay = np.int64(delays[k]) if len(delays) else 0
+                late = offset + 1 + delay - facts[other, 3]
                 if late < 0:
                     return EARLY, own, other
-                lag[own] = max(lag[own], late)
+                slow[0, own] = max(slow[0, own], late)
+                slow[1, own] = max(slow[1, own], delay)
                 reached[cell] = True
                 weight = np.int64(weights[k])
                 if signed:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..errors import BackendError, SnnCompileError
 from .cluster import Cluster, connected
-from .engine import Sink, run_engine
+from .engine import Sink, batch_size, run_engine
 from .result import RunResult
 from .tables import Tables
 
@@ -53,6 +53,10 @@ class Work(Protocol):
     def lead(self) -> int:
         """Samples before each range that are computed again, to know what they leave behind in the cores."""
 
+    @property
+    def largest(self) -> int:
+        """Samples of a range, at most."""
+
     def __call__(self, part: Slice, threads: int) -> RunResult:
         """The result of a range."""
 
@@ -70,12 +74,17 @@ class EngineWork:
         """None where nobody asks for the loads of cores."""
         return self.tables.lead if self.settings.get("counters", True) else 0
 
+    @property
+    def largest(self) -> int:
+        """What the engine takes as a batch: the traces of a range travel as a whole."""
+        return batch_size(self.tables, self.settings.get("traces", ()), self.settings.get("counters", True))
+
     def __call__(self, part: Slice, threads: int) -> RunResult:
         settings = {"lead": part.lead, "last": part.last, "threads": threads, **self.settings}
         return run_engine(self.tables, part.samples, **settings)
 
 
-def ranges(count: int, workers: int, size: int | None = None) -> list[tuple[int, int]]:
+def ranges(count: int, workers: int, size: int | None = None, largest: int = LARGEST_RANGE) -> list[tuple[int, int]]:
     """(low, high) of contiguous ranges that cover `count` samples; one empty range where there are none.
 
     >>> ranges(100, 2)
@@ -84,7 +93,7 @@ def ranges(count: int, workers: int, size: int | None = None) -> list[tuple[int,
     [(0, 2), (2, 4), (4, 5)]
     """
     even = -(-count // (RANGES_PER_WORKER * workers))
-    step = size or min(max(even, SMALLEST_RANGE), LARGEST_RANGE)
+    step = size or min(max(even, SMALLEST_RANGE), LARGEST_RANGE, largest)
     return [(low, min(low + step, count)) for low in range(0, max(count, 1), step)]
 
 
@@ -117,9 +126,11 @@ def run_parts(
     """
     begin = time.perf_counter()
     samples = np.asarray(samples)
+    if cluster is None:
+        workers = min(workers or 1, len(ranges(len(samples), workers or 1, size, work.largest)))
     with connected(cluster, workers) as place:
         parts = []
-        chosen = ranges(len(samples), place.slots, size)
+        chosen = ranges(len(samples), place.slots, size, work.largest)
         for (low, high), part in zip(chosen, _results(place, work, samples, chosen), strict=True):
             if sink is not None:
                 sink(low, part.traces, part.counts)
@@ -202,6 +213,7 @@ def release() -> str:
         version = "uninstalled"
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
-    for path in sorted([*(root / "compiler").glob("*.py"), *(root / "runtime").glob("*.py")]):
+    folders = [(root / "compiler", "*.py"), (root / "runtime", "*.py"), (root / "hw_targets", "**/*.*")]
+    for path in sorted(p for folder, kind in folders for p in folder.glob(kind) if p.suffix in (".py", ".toml")):
         digest.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
     return f"{version} ({digest.hexdigest()[:8]})"

@@ -33,6 +33,7 @@ def random_network(
     soft=False,
     refractory=False,
     sigma_delta=False,
+    skip=False,
     max_size=24,
 ):
     """(network, samples): a chain of one to three populations with biases and decays, and what the flags ask for."""
@@ -65,6 +66,12 @@ def random_network(
             j = int(rng.integers(0, i + 1))
             synapses = random_synapses(rng, sizes[i + 1], sizes[j + 1], 0.3, 4 * delays)
             projections.append(FixedProjection(names[i + 1], names[j + 1], synapses, int(rng.integers(-3, 3))))
+    for i in range(1, len(populations) if skip else 0):
+        synapses = random_synapses(rng, sizes[0], sizes[i + 1], 0.5)
+        late = np.full(len(synapses), i + rng.integers(0, 2) * rng.integers(0, 3), np.uint8)
+        projections.append(
+            FixedProjection("in", names[i + 1], replace(synapses, delays=late), int(rng.integers(-7, 0)))
+        )
     network = FixedNetwork((source,), tuple(populations), tuple(projections), (names[-1],), int(rng.integers(1, 12)))
     network = _without_overflow(network)
     return network, random_samples(rng, network)
@@ -118,6 +125,8 @@ FLAVOURS = {
     "delays": {"delays": True},
     "recurrent": {"recurrent": True},
     "spikes, delays, recurrent": {"encoding": "spikes", "delays": True, "recurrent": True},
+    "skip": {"skip": True},
+    "spikes, skip, delays": {"encoding": "spikes", "skip": True, "delays": True},
     "soft": {"soft": True, "encoding": "rate"},
     "refractory": {"refractory": True, "recurrent": True},
     "soft, refractory": {"soft": True, "refractory": True, "encoding": "spikes"},

@@ -22,6 +22,10 @@ class Killed:
     def lead(self):
         return self.work.lead
 
+    @property
+    def largest(self):
+        return self.work.largest
+
     def __call__(self, part, threads):
         mark = self.folder / "killed"
         if self.always or (len(list(self.folder.iterdir())) > 2 and not mark.exists()):
@@ -42,6 +46,10 @@ class Counted:
     def lead(self):
         return self.work.lead
 
+    @property
+    def largest(self):
+        return self.work.largest
+
     def __call__(self, part, threads):
         samples = part.samples
         assert samples.base is None or samples.base.nbytes <= samples.nbytes, "more than the slice has travelled"
@@ -60,6 +68,7 @@ class Slow:
 
     folder: Path
     lead: int = 0
+    largest: int = 1000
 
     def __call__(self, part, threads):
         (self.folder / f"begun-{os.getpid()}").touch()
@@ -72,6 +81,7 @@ class Failing:
 
     error: Exception
     lead: int = 0
+    largest: int = 1000
 
     def __call__(self, part, threads):
         raise self.error

@@ -15,9 +15,9 @@ from snn_compile.compiler.encode import encode
 from snn_compile.compiler.partition import partition
 from snn_compile.compiler.place import place
 from snn_compile.compiler.traffic import Traffic
-from snn_compile.errors import DataError, NetworkError, ProgramFileError
+from snn_compile.errors import DataError, LimitError, NetworkError, ProgramFileError, SnnCompileError
 from snn_compile.hw_targets import chip as chips
-from snn_compile.runtime import engine, run
+from snn_compile.runtime import draft, engine, run
 from snn_compile.runtime.build import tables_of
 from snn_compile.runtime.encoding import payloads
 from snn_compile.runtime.engine import run_engine
@@ -248,6 +248,8 @@ def test_memory_is_that_of_the_tables():
         (lambda p: {"outputs": ("in",)}, "its output 'in' is no population"),
         (lambda p: {"outputs": ("p0", "p0")}, "it has no outputs, or one twice"),
         (lambda p: {"votes": 7919}, "7919 votes do not fit"),
+        (lambda p: {"inputs": ()}, "names a population 'in' that is not there|it has no input"),
+        (lambda p: {"cores": tuple(replace(c, axon_words=c.axon_words[:-1]) for c in p.cores)}, "input axons have"),
         (
             lambda p: {"projections": (*p.projections[:-1], ("p0", "p0"))},
             "populations that no projection joins",
@@ -289,7 +291,7 @@ def test_bad_samples_and_traces_are_sentences():
     with pytest.raises(DataError, match="takes samples of the shape"):
         run_engine(network, samples[:, :-1])
     with pytest.raises(DataError, match="in: is an input without samples; give one array per input"):
-        run_engine(network, {"out": samples})
+        run_engine(network, {})
     with pytest.raises(NetworkError, match="in: is no population, so it cannot be traced; name one of p0"):
         run_engine(network, samples, traces=["in"])
 
@@ -297,3 +299,83 @@ def test_bad_samples_and_traces_are_sentences():
 def test_samples_by_name_are_those_of_the_input():
     network, samples = random_network(5)
     assert np.array_equal(run_engine(network, {"in": samples}).counts, run_engine(network, samples).counts)
+
+
+def host_program():
+    network, samples = random_network(3, encoding="bias")
+    return program_of(network), samples
+
+
+def test_a_host_projection_is_there_once_and_has_synapses():
+    program, samples = host_program()
+    run(program, samples)
+    (host,) = program.hosts
+    with pytest.raises(ProgramFileError, match="a projection of the host stands twice in it"):
+        run(replace(program, hosts=(host, host)), samples)
+    none = replace(host, synapses=host.synapses.with_weights(np.zeros_like(host.synapses.weights)))
+    with pytest.raises(ProgramFileError, match="the host's projection .* has no synapse"):
+        run(replace(program, hosts=(none,)), samples)
+
+
+def test_broken_starts_of_a_host_projection_are_refused(tmp_path):
+    """They would lead the compiled loops out of their arrays."""
+    import h5py
+    from snn_compile.compiler import load, save
+
+    program, _ = host_program()
+    save(program, tmp_path / "p.snnc")
+    with h5py.File(tmp_path / "p.snnc", "r+") as file:
+        starts = file["hosts/0/indptr"]
+        size = len(starts)
+        del file["hosts/0/indptr"], file["hosts/0/targets"], file["hosts/0/weights"]
+        file["hosts/0/indptr"] = np.array([0] + [10**6] * (size - 2) + [0])
+        file["hosts/0/targets"], file["hosts/0/weights"] = np.zeros(0, np.int32), np.zeros(0, np.int16)
+    with pytest.raises(ProgramFileError, match="the host's projection .* is broken"):
+        load(tmp_path / "p.snnc")
+
+
+def test_a_small_file_does_not_take_all_memory(monkeypatch):
+    network, samples = random_network(10)
+    program = program_of(network)
+    monkeypatch.setattr(draft, "SUMS_MAX", 10)
+    with pytest.raises(ProgramFileError, match="has [0-9]+ sums that wait in the engine, 10 are possible"):
+        run(program, samples)
+    monkeypatch.undo()
+    monkeypatch.setattr(draft, "SYNAPSES_MAX", 10)
+    with pytest.raises(ProgramFileError, match="synapses in lists, [0-9]+ are possible"):
+        run(program, samples)
+    monkeypatch.undo()
+    monkeypatch.setattr(engine, "LARGEST_LOAD", 10)
+    with pytest.raises(LimitError, match="whose loads take [0-9]+ bytes; use fewer steps"):
+        run(program, samples)
+
+
+def test_a_network_that_the_kernel_cannot_hold_is_refused():
+    network, samples = random_network(10)
+    first = network.projections[0]
+    loud = replace(first, synapses=first.synapses.with_weights(np.full(len(first.synapses), 300, np.int16)), exponent=7)
+    with pytest.raises(LimitError):
+        run_engine(replace(network, projections=(loud, *network.projections[1:])), samples)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch": 0}, "batch: is 0, at least 1 is needed"),
+        ({"threads": -1}, "threads: is -1, at least 1 is needed"),
+        ({"workers": 0}, "workers: is 0, at least 1 is needed"),
+        ({"backend": "Lava"}, "Lava: is no backend; use engine or lava"),
+        ({"backend": "lava", "threads": 2}, "lava: has no threads; use the engine"),
+        ({"threads": 2, "workers": 2}, "threads: go without workers"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_sentences(arguments, message):
+    network, samples = random_network(10)
+    with pytest.raises(SnnCompileError, match=message):
+        run(program_of(network), samples, **arguments)
+
+
+def test_samples_of_an_unknown_input_are_refused():
+    network, samples = random_network(10)
+    with pytest.raises(DataError, match="more: is no input, so it takes no samples; name in"):
+        run_engine(network, {"in": samples, "more": samples})

@@ -1,0 +1,253 @@
+"""`Draft`: lists, lanes and constants laid out for the kernel, before it is known which lanes something reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compiler.decode import SYNAPSES_MAX
+from ..compiler.deliveries import Deliveries
+from ..compiler.fixed import FixedInput, FixedPopulation
+from ..compiler.synapses import Synapses
+from ..errors import LimitError
+from .tables import CORE, Flat, Ints, Mesh, Tables
+
+if TYPE_CHECKING:
+    from .survey import Survey
+
+NONE: Ints = np.zeros(0, np.int64)
+SUMS_MAX = 2**28
+"""Sums that wait in the engine, in all steps; the tables of a small file could ask for any number of them."""
+SPANS_MAX = 2**20
+"""Lanes of segments."""
+MEMBERS_MAX = 2**12
+"""Populations and inputs."""
+
+
+class Host(NamedTuple):
+    """A projection that the host computes; see `fixed`."""
+
+    source: str
+    target: str
+    shift: int
+    synapses: Synapses
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a program and a network say alike."""
+
+    inputs: tuple[FixedInput, ...]
+    populations: tuple[FixedPopulation, ...]
+    outputs: tuple[str, ...]
+    projections: tuple[tuple[str, str], ...]
+    hosts: tuple[Host, ...]
+    steps: int
+    votes: int
+    mesh: Mesh | None = None
+
+    @property
+    def members(self) -> tuple[FixedPopulation | FixedInput, ...]:
+        return (*self.populations, *self.inputs)
+
+    @cached_property
+    def bounds(self) -> Ints:
+        """(members + 1,) the first source of each."""
+        return np.concatenate([[0], np.cumsum([p.size for p in self.members])]).astype(np.int64)
+
+    @property
+    def names(self) -> list[str]:
+        return [p.name for p in self.members]
+
+
+class _Core(NamedTuple):
+    """One core's part of the tables; lists count from 0, cells from the core's first one."""
+
+    lanes: Ints
+    """(lanes,) exponent of each: 0, or how far the sum is shifted right, negative."""
+    length: Ints
+    cells: Ints
+    weights: NDArray[np.int16]
+    delays: NDArray[np.uint8]
+    exponents: NDArray[np.int8]
+    source: Ints
+    lists: Ints
+    base: Ints
+
+
+def _limit(what: str, count: int, limit: int) -> None:
+    if count > limit:
+        problem = f"has {count} {what}, {limit} are possible"
+        raise LimitError("program", problem, "compile it in parts, or for another target", value=count, limit=limit)
+
+
+def _lay_out(core: Deliveries, row: Ints, rows: int, room: int) -> _Core:
+    """Lanes and cells of a core; `row`: of the population or input that sends each packet; `room`: for synapses."""
+    variant, its_variant = np.unique(core.lists * rows + row, return_inverse=True)
+    its_list, its_row = np.divmod(variant, rows)
+    length = np.diff(core.first)[its_list]
+    _limit("synapses in lists", int(length.sum()), room)
+    columns = (core.compartment, core.weight, core.delay, core.exponent)
+    if not np.array_equal(its_list, np.arange(len(core.first) - 1)):  # two populations share a list
+        pick = np.repeat(core.first[its_list] - np.cumsum(length) + length, length) + np.arange(int(length.sum()))
+        columns = tuple(column[pick] for column in columns)
+    compartment, weight, delay, exponent = columns
+    right = exponent < 0
+    lane = np.zeros(len(compartment), np.int64)
+    lanes = [0] if not bool(right.all()) or not len(right) else []
+    if bool(right.any()):
+        key = (np.repeat(its_row, length) * 256 + delay) * 64 - exponent
+        keys, number = np.unique(key[right], return_inverse=True)
+        lane[right] = number + len(lanes)
+        lanes += (-(keys % 64)).tolist()
+    shifted = np.where(right, weight, np.asarray(weight, np.int64) << np.maximum(exponent, 0))
+    if len(shifted) and (shifted.min() < -(2**15) or shifted.max() >= 2**15):
+        worst = int(shifted[np.abs(shifted).argmax()])
+        raise LimitError("network", f"has the weight {worst} after its exponent, 16 bits are possible", "scale it down")
+    return _Core(
+        np.array(lanes, np.int64),
+        length,
+        (lane * len(core.neurons) + compartment).astype(np.int32),
+        shifted.astype(np.int16),
+        delay.astype(np.uint8),
+        exponent.astype(np.int8),
+        core.source.astype(np.int64),
+        its_variant,
+        core.base,
+    )
+
+
+class Draft:
+    """Tables before it is known which lanes a segment needs."""
+
+    def __init__(self, head: Head, cores: Sequence[Deliveries]) -> None:
+        self.head = head
+        self.bounds = head.bounds
+        rows, populations = len(head.members), len(head.populations)
+        neurons = int(self.bounds[populations])
+        self.number = np.concatenate([core.neurons for core in cores])
+        self.core_first = np.concatenate([[0], np.cumsum([len(core.neurons) for core in cores])]).astype(np.int64)
+        at = np.arange(int(self.bounds[-1]))
+        at[self.number] = np.arange(neurons)
+        self.at = at
+        self.row = np.repeat(np.arange(rows), np.diff(self.bounds))
+        """(sources,) population or input, in the network's numbering"""
+        _limit("populations and inputs", rows, MEMBERS_MAX)
+        parts, stored = [], 0
+        for core in cores:
+            parts.append(_lay_out(core, self.row[core.source], rows, SYNAPSES_MAX - stored))
+            stored += len(parts[-1].cells)
+        sizes = np.array([len(part.lanes) for part in parts]) * np.diff(self.core_first)
+        slots = 2 + max((int(part.delays.max(initial=0)) for part in parts), default=0)
+        _limit("sums that wait in the engine", int(sizes.sum()) * slots, SUMS_MAX)
+        self.cell_first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self.lanes = [part.lanes for part in parts]
+        lists = np.concatenate([[0], np.cumsum([len(part.length) for part in parts])])
+        source, out_list, out_cell = (
+            np.concatenate([NONE, *column])
+            for column in (
+                [at[part.source] for part in parts],
+                [part.lists + first for part, first in zip(parts, lists.tolist(), strict=False)],
+                [part.base + first for part, first in zip(parts, self.cell_first.tolist(), strict=False)],
+            )
+        )
+        order = np.argsort(source, kind="stable")
+        widest = max((int(part.cells.max(initial=0)) for part in parts), default=0)
+        narrow = np.uint16 if widest < 2**16 else np.int32
+        delays = np.concatenate([np.zeros(0, np.uint8), *(part.delays for part in parts)])
+        self.out_start = np.searchsorted(source[order], np.arange(len(at) + 1)).astype(np.int64)
+        self.out_list, self.out_cell = out_list[order], out_cell[order]
+        self.list_start = np.append(0, np.cumsum(np.concatenate([part.length for part in parts]))).astype(np.int64)
+        self.list_core = np.repeat(np.arange(len(parts)), np.diff(lists))
+        self.cells = np.concatenate([np.zeros(0, narrow), *(part.cells.astype(narrow) for part in parts)])
+        self.weights = np.concatenate([np.zeros(0, np.int16), *(part.weights for part in parts)])
+        self.exponents = np.concatenate([np.zeros(0, np.int8), *(part.exponents for part in parts)])
+        self.delays = delays if delays.any() else delays[:0]
+        ends = np.concatenate([[0], np.cumsum(np.diff(self.list_start)[self.out_list])])
+        self.fan_out = np.diff(ends[self.out_start])
+        self.segments = self._segments()
+        lanes = np.array([len(part.lanes) for part in parts])
+        _limit("lanes of populations", int(lanes[self.segments[:, CORE]].sum()), SPANS_MAX)
+
+    def _segments(self) -> Ints:
+        row = self.row[self.number]
+        core = np.repeat(np.arange(len(self.core_first) - 1), np.diff(self.core_first))
+        first = np.flatnonzero((np.diff(row, prepend=-1) != 0) | (np.diff(core, prepend=-1) != 0))
+        last = np.append(first[1:], len(row))
+        constants = np.array(
+            [
+                (p.offset, 4095 - p.du, 4096 - p.dv, p.vth, p.profile[3], p.refractory, p.state_exp)
+                for p in self.head.populations
+            ]
+        ).reshape(-1, 7)
+        goals = [
+            self.list_core[self.out_list[slice(*self.out_start[[a, b]])]] for a, b in zip(first, last, strict=True)
+        ]
+        goal = [int(g[0]) if len(g) and bool((g == g[0]).all()) else -1 for g in goals]
+        return np.column_stack([first, last, core[first], row[first], goal, constants[row[first]]]).astype(np.int64)
+
+    def spans(self) -> list[tuple[int, int, int, int]]:
+        """(segment, first cell, neurons, right shift) of every lane of every segment."""
+        found = []
+        for i, (first, last, core) in enumerate(self.segments[:, :3].tolist()):
+            size = int(self.core_first[core + 1] - self.core_first[core])
+            begin = int(self.cell_first[core]) + first - int(self.core_first[core])
+            for lane, exponent in enumerate(self.lanes[core].tolist()):
+                found.append((i, begin + lane * size, last - first, -exponent))
+        return found
+
+    def finish(self, survey: Survey) -> Tables:
+        """The tables, with those lanes that something reaches."""
+        used = survey.used(self.spans())
+        lanes = np.array([(begin, shift) for _, begin, _, shift in used], np.int64).reshape(-1, 2)
+        lane_start = np.searchsorted([span[0] for span in used], np.arange(len(self.segments) + 1))
+        head = self.head
+        mant, exp = (
+            np.concatenate([getattr(p, key) for p in head.populations]).astype(np.int32)[self.number]
+            for key in ("bias_mant", "bias_exp")
+        )
+        flat = Flat(
+            self.segments,
+            lane_start.astype(np.int64),
+            lanes,
+            mant,
+            exp,
+            self.out_start,
+            self.out_list.astype(np.int32),
+            self.out_cell,
+            self.list_start.astype(np.int64),
+            self.list_core.astype(np.int32),
+            np.diff(self.out_start).astype(np.int32),
+            self.fan_out.astype(np.int32),
+            np.zeros(len(self.fan_out), np.int32),
+            self.cells,
+            self.weights,
+            self.delays,
+            *self._hosts(),
+        )
+        slots = 2 + int(self.delays.max(initial=0))
+        late = np.maximum(survey.lag, survey.delay)[len(head.populations) :]
+        steady = tuple((late == 0).tolist())
+        return Tables(
+            head.inputs, head.populations, head.outputs, head.steps, head.votes, flat, self.number, self.core_first,
+            int(self.cell_first[-1]), slots, steady, head.mesh,
+        )  # fmt: skip
+
+    def _hosts(self) -> tuple[Any, ...]:
+        names, neurons = self.head.names, len(self.number)
+        rows, starts, targets, weights = [], [NONE], [np.zeros(0, np.int32)], [np.zeros(0, np.int16)]
+        begin = count = 0
+        for host in self.head.hosts:
+            source, target = names.index(host.source), names.index(host.target)
+            s = host.synapses
+            rows.append((int(self.bounds[source]) - neurons, s.n_source, begin, target, host.shift))
+            starts.append(s.indptr + count)
+            targets.append(self.at[s.targets + self.bounds[target]].astype(np.int32))
+            weights.append(s.weights.astype(np.int16))
+            begin, count = begin + s.n_source + 1, count + len(s)
+        return (np.array(rows, np.int64).reshape(-1, 5), *(np.concatenate(x) for x in (starts, targets, weights)))
