@@ -22,8 +22,9 @@ from ..errors import DataError, LimitError, NetworkError
 from .build import tables_of
 from .counters import Counters
 from .encoding import payloads
-from .kernel import new_state, run_samples
+from .kernel import run_samples
 from .result import Activity, RunResult, Trace, join_traces
+from .state import new_state
 from .tables import POPULATION, Tables
 
 Samples = NDArray[Any] | Mapping[str, NDArray[Any]]
