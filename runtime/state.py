@@ -1,0 +1,140 @@
+"""The state of the samples that a thread has in its lanes: what goes into it, and what is written out of it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from .compiled import inner
+from .tables import FIRST, LAST, MODEL, OFFSET, REFRACTORY, Flat
+
+SYNOPS, PACKETS, ACTIVE = range(3)
+"""Kinds of a core's load in a step: synaptic operations, packets sent, neurons with something to do."""
+
+
+class State(NamedTuple):
+    """One thread's state of the samples that it has in its lanes; every array is of so many numbers times lanes.
+
+    Attributes:
+        sums: (slots * cells) what arrives, by step.
+        constant: what steady inputs send in every step.
+        current: a.
+        bias: as it is added to v.
+        u, v: or sigma and act.
+        rest: steps that v still rests, or the residue.
+        error: of sigma-delta neurons.
+        sent: payloads of this step.
+        values: those of the inputs.
+        spikes: of each neuron.
+        paid: sums of payloads of sigma-delta neurons.
+        load: (2, kinds * cores) of this step and the next.
+        steady: (kinds * cores) of steady inputs.
+    """
+
+    sums: Any
+    constant: Any
+    current: Any
+    bias: Any
+    u: Any
+    v: Any
+    rest: Any
+    error: Any
+    sent: Any
+    values: Any
+    spikes: Any
+    paid: Any
+    load: Any
+    steady: Any
+
+
+@njit(cache=True, nogil=True)
+def new_state(lanes: Any, net: Flat, inputs: int, cells: int, slots: int, cores: int) -> State:
+    """All zero; arrays that no neuron needs are empty. `cores`: 0 where loads are not counted."""
+    width, neurons = len(lanes), len(net.bias_mant)
+    graded = resting = 0
+    for segment in net.segments:
+        graded = max(graded, segment[MODEL] & 1)
+        resting = max(resting, segment[REFRACTORY], segment[MODEL] & 1)
+    rest, error = neurons if resting else 0, neurons if graded else 0
+    sizes = (
+        slots * cells, neurons, neurons, neurons, neurons, neurons, rest, error, neurons, inputs, neurons, error,
+        6 * cores, 3 * cores,
+    )  # fmt: skip
+    return State(
+        np.zeros(sizes[0] * width, np.int32), np.zeros(sizes[1] * width, np.int32),
+        np.zeros(sizes[2] * width, np.int32), np.zeros(sizes[3] * width, np.int32),
+        np.zeros(sizes[4] * width, np.int32), np.zeros(sizes[5] * width, np.int32),
+        np.zeros(sizes[6] * width, np.int32), np.zeros(sizes[7] * width, np.int32),
+        np.zeros(sizes[8] * width, np.int32), np.zeros(sizes[9] * width, np.int32),
+        np.zeros(sizes[10] * width, np.int32), np.zeros(sizes[11] * width, np.int32),
+        np.zeros(sizes[12] * width, np.int32), np.zeros(sizes[13] * width, np.int32),
+    )  # fmt: skip
+
+
+@inner
+def clear(array: Any) -> None:
+    for n in range(len(array)):
+        array[n] = 0
+
+
+@inner
+def load_values(lanes: Any, values: Any, low: int, used: int, step: int, into: Any) -> None:
+    """The inputs of the samples from `low` on into the lanes; unused lanes are 0."""
+    width = len(lanes)
+    if used < width:
+        clear(into)
+    for lane in range(used):
+        row = values[low + lane, step]
+        for i in range(len(row)):
+            into[i * width + lane] = row[i]
+
+
+@inner
+def write_load(lanes: Any, step: int, cores: int, state: State, used: int, low: int, load: Any) -> None:
+    """A step's load of each core and sample, and zero for the step after the next."""
+    width = len(lanes)
+    size = 3 * cores * width
+    now = state.load[(step & 1) * size : (step & 1) * size + size]
+    for core in range(cores):
+        for kind in range(3):
+            at = (kind * cores + core) * width
+            for lane in range(used):
+                load[low + lane, step, core, kind] = now[at + lane]
+    clear(now)
+
+
+@inner
+def write_trace(
+    lanes: Any, net: Flat, step: int, steps: int, state: State, used: int, low: int, columns: Any, trace: Any
+) -> None:
+    width = len(lanes)
+    for row in range(len(net.segments)):
+        local = step - net.segments[row, OFFSET]
+        if columns[row] < 0 or local < 0 or local >= steps:
+            continue
+        first, last = net.segments[row, FIRST], net.segments[row, LAST]
+        for n in range(first, last):
+            at = columns[row] + n - first
+            for lane in range(used):
+                trace[0, low + lane, local, at] = state.sent[n * width + lane]
+                trace[1, low + lane, local, at] = state.u[n * width + lane]
+                trace[2, low + lane, local, at] = state.v[n * width + lane]
+
+
+@inner
+def write_counts(
+    lanes: Any, net: Flat, used: int, low: int, state: State, outputs: Any, graded: Any, counts: Any, spikes: Any
+) -> None:
+    """Spikes of the samples, per output neuron and summed per neuron."""
+    width = len(lanes)
+    for lane in range(used):
+        for i in range(len(outputs)):
+            at = outputs[i] * width + lane
+            counts[low + lane, i] = state.paid[at] if graded[i] else state.spikes[at]
+    for n in range(len(net.bias_mant)):
+        total = np.int64(0)
+        for lane in range(used):
+            total += state.spikes[n * width + lane]
+        spikes[n] += total
