@@ -34,10 +34,8 @@ Sink = Callable[[int, Mapping[str, Trace], NDArray[np.int32]], None]
 
 BATCH = 1024
 """Samples that are encoded at a time, at most."""
-LANES = 16
-"""Samples that a thread runs side by side."""
-LARGEST_STATE = 2**26
-"""Bytes of their state, at most; beyond it one runs at a time."""
+LANES = ((32, 3 * 2**20), (8, 2**26))
+"""Samples that a thread runs side by side, where their state takes so many bytes at most; else one at a time."""
 BATCH_BYTES = 2**27
 """About what a batch may take beside them: payloads, loads of cores, traces."""
 LARGEST_LOAD = 2**28
@@ -167,8 +165,9 @@ class _Run:
         for name in traces:
             if name not in names:
                 raise NetworkError(name, "is no population, so it cannot be traced", f"name one of {', '.join(names)}")
-        state = 4 * LANES * (tables.slots * tables.cells + 7 * tables.neurons)
-        self.lanes = (0,) * (LANES if count >= LANES and state <= LARGEST_STATE else 1)
+        each = 4 * (tables.slots * tables.cells + 8 * tables.neurons)
+        width = next((lanes for lanes, most in LANES if count >= lanes and lanes * each <= most), 1)
+        self.lanes = (0,) * width
         self.pool, self.local = ThreadPoolExecutor(threads), threading.local()
         self.outputs = np.concatenate([tables.where(name) for name in tables.outputs])
         self.counters = Counters(tables) if counting else None

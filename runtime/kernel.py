@@ -15,7 +15,7 @@ from numba import njit
 from .compiled import inlined, inner
 from .lanes import add_busy, add_scaled, add_totals, add_where, any_lane
 from .neurons_kernel import integrate, sigma_delta
-from .state import ACTIVE, PACKETS, State, clear, load_values, write_counts, write_load, write_trace
+from .state import ACTIVE, PACKETS, State, clear, load_values, write_counts, write_load, write_total, write_trace
 from .tables import CORE, FIRST, GOAL, LAST, MODEL, OFFSET, POPULATION, Flat
 
 
@@ -130,18 +130,28 @@ def _hosts(lanes: Any, net: Flat, state: State) -> None:
 
 
 @inner
-def _begin(lanes: Any, net: Flat, steady: Any, cells: int, slots: int, state: State, counting: bool) -> None:
-    """Zero state, the biases with the host's part, and the sums of steady inputs."""
-    for array in (
-        state.sums, state.constant, state.bias, state.u, state.v, state.rest, state.error, state.spikes, state.paid,
-        state.load, state.steady,
-    ):  # fmt: skip
-        clear(array)
+def _bias(lanes: Any, net: Flat, state: State) -> None:
+    """The biases, with what the host adds to them."""
     width = len(lanes)
+    clear(state.bias)
     _hosts(lanes, net, state)
     for n in range(len(net.bias_mant)):
         for lane in range(n * width, n * width + width):
             state.bias[lane] = (state.bias[lane] + net.bias_mant[n]) << net.bias_exp[n]
+
+
+@inner
+def _begin(
+    lanes: Any, net: Flat, steady: Any, cells: int, slots: int, state: State, counting: bool, first: bool
+) -> None:
+    """Zero state, the biases with the host's part, and the sums of steady inputs; `first`: of a thread's samples."""
+    for array in (
+        state.sums, state.constant, state.u, state.v, state.rest, state.error, state.spikes, state.paid,
+        state.load, state.steady,
+    ):  # fmt: skip
+        clear(array)
+    if first or len(net.hosts):
+        _bias(lanes, net, state)
     if _send_inputs(lanes, net, state.values, steady, True, 0, cells, slots, state.sums, state.steady, counting):
         for row in range(len(net.segments)):
             _collect(lanes, net, row, state.sums, state.constant, state.current)
@@ -202,10 +212,11 @@ def run_samples(
     width, counting, dynamic, static = len(lanes), load.shape[0] > 0, not steady.all(), values.shape[1] == 1
     neurons, inputs = len(net.bias_mant), len(steady)
     cores = cores if counting else 0
+    clear(state.total)
     for first in range(low, high, width):
         used = min(width, high - first)
         load_values(lanes, values, first, used, 0, state.values)
-        _begin(lanes, net, steady, cells, slots, state, counting)
+        _begin(lanes, net, steady, cells, slots, state, counting, first == low)
         for step in range(steps + span):
             size = 3 * cores * width
             now = state.load[(step & 1) * size : (step & 1) * size + size]
@@ -217,8 +228,8 @@ def run_samples(
                 for n in range(len(now)):
                     now[n] += state.steady[n]
                 for i in range(inputs if not static or step == 0 else 0):
-                    for lane in range(i * width, i * width + width):
-                        spikes[neurons + i] += (steps if static else 1) * (state.values[lane] != 0)
+                    times = np.int32(steps if static else 1)
+                    add_where(lanes, state.total, (neurons + i) * width, times, state.values, i * width)
             _step(lanes, net, step, steps, cells, slots, cores, state, counting)
             if counting:
                 write_load(lanes, step, cores, state, used, first, load)
@@ -226,4 +237,5 @@ def run_samples(
                 write_trace(lanes, net, step, steps, state, used, first, columns, trace)
         if counting:
             write_load(lanes, steps + span, cores, state, used, first, load)
-        write_counts(lanes, net, used, first, state, outputs, graded, counts, spikes)
+        write_counts(lanes, used, first, state, outputs, graded, counts)
+    write_total(lanes, state, spikes)

@@ -14,6 +14,10 @@ SYNOPS, PACKETS, ACTIVE = range(3)
 """Kinds of a core's load in a step: synaptic operations, packets sent, neurons with something to do."""
 
 
+BLOCK = 16
+"""Inputs that are brought into the lanes at a time."""
+
+
 class State(NamedTuple):
     """One thread's state of the samples that it has in its lanes; every array is of so many numbers times lanes.
 
@@ -31,6 +35,7 @@ class State(NamedTuple):
         paid: sums of payloads of sigma-delta neurons.
         load: (2, kinds * cores) of this step and the next.
         steady: (kinds * cores) of steady inputs.
+        total: spikes of each source over all samples of a call, inputs too.
     """
 
     sums: Any
@@ -47,6 +52,7 @@ class State(NamedTuple):
     paid: Any
     load: Any
     steady: Any
+    total: Any
 
 
 @njit(cache=True, nogil=True)
@@ -60,7 +66,7 @@ def new_state(lanes: Any, net: Flat, inputs: int, cells: int, slots: int, cores:
     rest, error = neurons if resting else 0, neurons if graded else 0
     sizes = (
         slots * cells, neurons, neurons, neurons, neurons, neurons, rest, error, neurons, inputs, neurons, error,
-        6 * cores, 3 * cores,
+        6 * cores, 3 * cores, neurons + inputs,
     )  # fmt: skip
     return State(
         np.zeros(sizes[0] * width, np.int32), np.zeros(sizes[1] * width, np.int32),
@@ -70,6 +76,7 @@ def new_state(lanes: Any, net: Flat, inputs: int, cells: int, slots: int, cores:
         np.zeros(sizes[8] * width, np.int32), np.zeros(sizes[9] * width, np.int32),
         np.zeros(sizes[10] * width, np.int32), np.zeros(sizes[11] * width, np.int32),
         np.zeros(sizes[12] * width, np.int32), np.zeros(sizes[13] * width, np.int32),
+        np.zeros(sizes[14] * width, np.int32),
     )  # fmt: skip
 
 
@@ -85,10 +92,13 @@ def load_values(lanes: Any, values: Any, low: int, used: int, step: int, into: A
     width = len(lanes)
     if used < width:
         clear(into)
-    for lane in range(used):
-        row = values[low + lane, step]
-        for i in range(len(row)):
-            into[i * width + lane] = row[i]
+    inputs = values.shape[2]
+    for begin in range(0, inputs, BLOCK):  # a block of lanes stays in the cache until it is full
+        end = min(begin + BLOCK, inputs)
+        for lane in range(used):
+            row = values[low + lane, step]
+            for i in range(begin, end):
+                into[i * width + lane] = row[i]
 
 
 @inner
@@ -124,17 +134,25 @@ def write_trace(
 
 
 @inner
-def write_counts(
-    lanes: Any, net: Flat, used: int, low: int, state: State, outputs: Any, graded: Any, counts: Any, spikes: Any
-) -> None:
-    """Spikes of the samples, per output neuron and summed per neuron."""
+def write_counts(lanes: Any, used: int, low: int, state: State, outputs: Any, graded: Any, counts: Any) -> None:
+    """What the output neurons of the samples have sent; the spikes of all neurons go into the total."""
     width = len(lanes)
     for lane in range(used):
         for i in range(len(outputs)):
             at = outputs[i] * width + lane
             counts[low + lane, i] = state.paid[at] if graded[i] else state.spikes[at]
-    for n in range(len(net.bias_mant)):
-        total = np.int64(0)
-        for lane in range(used):
-            total += state.spikes[n * width + lane]
-        spikes[n] += total
+    spikes, total = state.spikes, state.total
+    for n in range(used, len(spikes) if used < width else 0, width):
+        for lane in range(width - used):
+            spikes[n + lane] = 0
+    for n in range(len(spikes)):
+        total[n] += spikes[n]
+
+
+@inner
+def write_total(lanes: Any, state: State, spikes: Any) -> None:
+    """Adds the total of all lanes to `spikes`, (sources,)."""
+    width = len(lanes)
+    for source in range(len(spikes)):
+        for lane in range(width):
+            spikes[source] += state.total[source * width + lane]
