@@ -6,10 +6,12 @@ state of the samples that it runs side by side; samples are encoded, and traces 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,9 @@ BATCH = 1024
 LANES = ((32, 3 * 2**20), (8, 2**26))
 """Samples that a thread runs side by side, where their state takes so many bytes at most; else one at a time."""
 BATCH_BYTES = 2**27
-"""About what a batch may take beside them: payloads, loads of cores, traces."""
+"""About what a batch may take beside them: payloads, loads of cores, traces. Two are held at a time."""
+QUICK = 2**31
+"""Synapses times steps times samples of a batch, about, so that progress is seen and the user can stop it."""
 LARGEST_LOAD = 2**28
 """What the loads of one sample may take."""
 
@@ -87,13 +91,12 @@ def run_engine(
     run = _Run(tables, tuple(traces), threads or THREADS, counters, count)
     size = batch or batch_size(tables, traces, counters)
     counts, found = [], []
-    with run.pool:
-        none = run.batch({name: array[:0] for name, array in arrays.items()}, False)  # compiles before the time begins
-        counts.append(none[0])
+    with _stopping(run.pool):
+        none = run.finish(run.start({name: array[:0] for name, array in arrays.items()}, False))
+        counts.append(none[0])  # of no samples: the kernel is compiled before the time begins
         found.append(none[1])
         begin = time.perf_counter()
-        for low, high in _batches(count, size, lead):
-            part, traced = run.batch({name: array[low:high] for name, array in arrays.items()}, low < lead)
+        for low, high, part, traced in run.batches(arrays, _batches(count, size, lead), lead):
             if low >= lead:
                 counts.append(part)
                 found.append(traced)
@@ -108,8 +111,17 @@ def run_engine(
     return RunResult("engine", np.concatenate(counts), run.activity(count - lead), seconds, traced, tables.votes)
 
 
+@contextlib.contextmanager
+def _stopping(pool: ThreadPoolExecutor) -> Iterator[None]:
+    """What waits is given up where a batch fails or the user ends it."""
+    try:
+        yield
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def batch_size(tables: Tables, traces: Sequence[str] = (), counters: bool = True) -> int:
-    """Samples of which the payloads, loads and traces take about `BATCH_BYTES`, at most `BATCH`.
+    """Samples of which payloads, loads and traces take about `BATCH_BYTES`, and a few seconds; at most `BATCH`.
 
     Raises:
         LimitError: the loads of one sample alone take much more.
@@ -127,7 +139,8 @@ def batch_size(tables: Tables, traces: Sequence[str] = (), counters: bool = True
                 limit=LARGEST_LOAD,
             )
         each += load
-    return max(1, min(BATCH, BATCH_BYTES // (4 * each)))
+    quick = QUICK // max(1, int(tables.flat.fan_out.sum()) * tables.steps)
+    return max(1, min(BATCH, BATCH_BYTES // (4 * each), max(8, quick)))
 
 
 def _by_input(tables: Tables, samples: Samples) -> tuple[dict[str, NDArray[Any]], int]:
@@ -156,6 +169,17 @@ def _batches(count: int, size: int, lead: int) -> Iterator[tuple[int, int]]:
         yield low, min(low + size, count)
 
 
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Samples on their way: the arrays that the kernel fills, and the spikes of each part when it is done."""
+
+    leading: bool
+    counts: NDArray[np.int32]
+    trace: NDArray[np.int32]
+    load: NDArray[np.int32]
+    parts: list[Future[NDArray[np.int64]]]
+
+
 class _Run:
     """What the batches of one run share."""
 
@@ -182,8 +206,23 @@ class _Run:
         self.columns = np.where(chosen, begin, -1)
         self.traced = int(size[chosen].sum())
 
-    def batch(self, arrays: Mapping[str, NDArray[Any]], leading: bool) -> tuple[NDArray[np.int32], dict[str, Trace]]:
-        """(counts, traces) of some samples; leading ones are counted nowhere but in the load that they leave behind."""
+    def batches(
+        self, arrays: Mapping[str, NDArray[Any]], bounds: Iterable[tuple[int, int]], lead: int
+    ) -> Iterator[tuple[int, int, NDArray[np.int32], dict[str, Trace]]]:
+        """(low, high, counts, traces) of each batch, in order; while one is computed the next one is encoded."""
+        waiting: list[tuple[int, int, _Batch]] = []
+        for low, high in bounds:
+            waiting.append(
+                (low, high, self.start({name: array[low:high] for name, array in arrays.items()}, low < lead))
+            )
+            if len(waiting) > 1:
+                first, last, batch = waiting.pop(0)
+                yield first, last, *self.finish(batch)
+        for first, last, batch in waiting:
+            yield first, last, *self.finish(batch)
+
+    def start(self, arrays: Mapping[str, NDArray[Any]], leading: bool) -> _Batch:
+        """Encodes some samples, and gives them to the threads."""
         tables, steps = self.tables, self.tables.steps
         sent = {i.name: payloads(arrays[i.name], i, steps) for i in tables.inputs}
         values, steady = _values(tables, sent)
@@ -194,27 +233,35 @@ class _Run:
         load = np.zeros((rows, steps + tables.span + 1, tables.cores, 3), np.int32)
         columns = self.columns if len(trace[0]) else np.full_like(self.columns, -1)
 
-        lanes = self.lanes
-
         def work(low: int, high: int) -> NDArray[np.int64]:
             spikes = np.zeros_like(self.spikes)
             state = self._state(len(steady))
             run_samples(
-                lanes, tables.flat, state, steps, tables.span, tables.cells, tables.slots, tables.cores, values, steady,
-                low, high, self.outputs, self.graded, counts, spikes, load, columns, trace,
+                self.lanes, tables.flat, state, steps, tables.span, tables.cells, tables.slots, tables.cores, values,
+                steady, low, high, self.outputs, self.graded, counts, spikes, load, columns, trace,
             )  # fmt: skip
             return spikes
 
-        parts = self._parallel(work, count, len(lanes))
+        small = (
+            int(tables.flat.fan_out.sum()) * steps * count < QUICK
+        )  # large networks can be stopped, small ones run on
+        chunk = len(self.lanes) * max(1, -(-count // (4 * self.threads * len(self.lanes))) if small else 1)
+        starts = range(0, max(count, 1), chunk)
+        parts = [self.pool.submit(work, low, min(low + chunk, count)) for low in starts]
+        return _Batch(leading, counts, trace, load, parts)
+
+    def finish(self, batch: _Batch) -> tuple[NDArray[np.int32], dict[str, Trace]]:
+        """(counts, traces); leading samples are counted nowhere but in the load that they leave behind."""
+        parts = [part.result() for part in batch.parts]
         if self.counters is not None:
-            self.counters.add(load, leading)
-        if leading:
-            return counts, {}
+            self.counters.add(batch.load, batch.leading)
+        if batch.leading:
+            return batch.counts, {}
         self.spikes += sum(parts)
-        for source in tables.inputs:
+        for source in self.tables.inputs:
             if source.encoding == "bias":
-                self.spikes[tables.where(source.name)] = 0  # the host loads biases, it sends no packets
-        return counts, {name: self._trace(trace, name) for name in self.traces}
+                self.spikes[self.tables.where(source.name)] = 0  # the host loads biases, it sends no packets
+        return batch.counts, {name: self._trace(batch.trace, name) for name in self.traces}
 
     def _state(self, inputs: int) -> Any:
         """This thread's state, made once: fresh memory costs more than a short run."""
@@ -222,11 +269,6 @@ class _Run:
             tables, cores = self.tables, 0 if self.counters is None else self.tables.cores
             self.local.state = new_state(self.lanes, tables.flat, inputs, tables.cells, tables.slots, cores)
         return self.local.state
-
-    def _parallel(self, work: Callable[[int, int], Any], count: int, lanes: int) -> list[Any]:
-        chunk = max(1, -(-count // (4 * self.threads * lanes))) * lanes
-        starts = range(0, max(count, 1), chunk)
-        return list(self.pool.map(lambda low: work(low, min(low + chunk, count)), starts))
 
     def _trace(self, trace: NDArray[np.int32], name: str) -> Trace:
         tables = self.tables
