@@ -123,8 +123,8 @@ class Deliveries:
     delay: Index
     exponent: Index
     source: NDArray[np.int32]
-    lists: Index
-    base: Index
+    lists: NDArray[np.int32]
+    base: NDArray[np.int32]
 
     @cached_property
     def count(self) -> Index:
@@ -182,6 +182,6 @@ def read_deliveries(program: Program, layout: Layout, number: int) -> Deliveries
         entries.delay,
         entries.exponent,
         source,
-        its_list,
-        base.astype(np.int64),
+        its_list.astype(np.int32),
+        base,
     )

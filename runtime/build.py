@@ -83,5 +83,5 @@ def _of_network(network: FixedNetwork) -> tuple[Head, list[Deliveries]]:
     joined = [np.concatenate([NONE, *c]) for c in zip(*parts, strict=True)] if parts else [NONE] * 7
     first, compartment, weight, delay, exponent, source, lists = joined
     neurons = np.arange(sum(p.size for p in network.populations))
-    packets = (source.astype(np.int32), lists, np.zeros(count, np.int64))
+    packets = (source.astype(np.int32), lists.astype(np.int32), np.zeros(count, np.int32))
     return head, [Deliveries(neurons, np.append(0, first), compartment, weight, delay, exponent, *packets)]

@@ -75,9 +75,9 @@ class _Core(NamedTuple):
     weights: NDArray[np.int16]
     delays: NDArray[np.uint8]
     exponents: NDArray[np.int8]
-    source: Ints
-    lists: Ints
-    base: Ints
+    source: NDArray[np.int32]
+    lists: NDArray[np.int32]
+    base: NDArray[np.int32]
 
 
 def _limit(what: str, count: int, limit: int) -> None:
@@ -88,7 +88,7 @@ def _limit(what: str, count: int, limit: int) -> None:
 
 def _lay_out(core: Deliveries, row: Ints, rows: int, room: int) -> _Core:
     """Lanes and cells of a core; `row`: of the population or input that sends each packet; `room`: for synapses."""
-    variant, its_variant = np.unique(core.lists * rows + row, return_inverse=True)
+    variant, its_variant = np.unique(core.lists.astype(np.int64) * rows + row, return_inverse=True)
     its_list, its_row = np.divmod(variant, rows)
     length = np.diff(core.first)[its_list]
     _limit("synapses in lists", int(length.sum()), room)
@@ -116,8 +116,8 @@ def _lay_out(core: Deliveries, row: Ints, rows: int, room: int) -> _Core:
         shifted.astype(np.int16),
         delay.astype(np.uint8),
         exponent.astype(np.int8),
-        core.source.astype(np.int64),
-        its_variant,
+        core.source,
+        its_variant.astype(np.int32),
         core.base,
     )
 
@@ -148,10 +148,11 @@ class Draft:
         self.cell_first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self.lanes = [part.lanes for part in parts]
         lists = np.concatenate([[0], np.cumsum([len(part.length) for part in parts])])
+        short = at.astype(np.int32)
         source, out_list, out_cell = (
-            np.concatenate([NONE, *column])
+            np.concatenate([np.zeros(0, np.int32), *column])
             for column in (
-                [at[part.source] for part in parts],
+                [short[part.source] for part in parts],
                 [part.lists + first for part, first in zip(parts, lists.tolist(), strict=False)],
                 [part.base + first for part, first in zip(parts, self.cell_first.tolist(), strict=False)],
             )
@@ -160,7 +161,8 @@ class Draft:
         widest = max((int(part.cells.max(initial=0)) for part in parts), default=0)
         narrow = np.uint16 if widest < 2**16 else np.int32
         delays = np.concatenate([np.zeros(0, np.uint8), *(part.delays for part in parts)])
-        self.out_start = np.searchsorted(source[order], np.arange(len(at) + 1)).astype(np.int64)
+        packets = np.bincount(source, minlength=len(at))
+        self.out_start = np.append(0, np.cumsum(packets)).astype(np.int64)
         self.out_list, self.out_cell = out_list[order], out_cell[order]
         self.list_start = np.append(0, np.cumsum(np.concatenate([part.length for part in parts]))).astype(np.int64)
         self.list_core = np.repeat(np.arange(len(parts)), np.diff(lists))
@@ -168,8 +170,8 @@ class Draft:
         self.weights = np.concatenate([np.zeros(0, np.int16), *(part.weights for part in parts)])
         self.exponents = np.concatenate([np.zeros(0, np.int8), *(part.exponents for part in parts)])
         self.delays = delays if delays.any() else delays[:0]
-        ends = np.concatenate([[0], np.cumsum(np.diff(self.list_start)[self.out_list])])
-        self.fan_out = np.diff(ends[self.out_start])
+        fan_out = np.bincount(source, np.diff(self.list_start)[out_list], len(at))  # exact below 2^53
+        self.fan_out = fan_out.astype(np.int64)
         self.segments = self._segments()
         lanes = np.array([len(part.lanes) for part in parts])
         _limit("lanes of populations", int(lanes[self.segments[:, CORE]].sum()), SPANS_MAX)
