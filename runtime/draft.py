@@ -191,7 +191,16 @@ class Draft:
             self.list_core[self.out_list[slice(*self.out_start[[a, b]])]] for a, b in zip(first, last, strict=True)
         ]
         goal = [int(g[0]) if len(g) and bool((g == g[0]).all()) else -1 for g in goals]
-        return np.column_stack([first, last, core[first], row[first], goal, constants[row[first]]]).astype(np.int64)
+        has_bias = np.concatenate([[0], np.cumsum(self._biases("bias_mant") != 0)])
+        by_host = [self.head.names.index(host.target) for host in self.head.hosts]
+        always = (has_bias[last] - has_bias[first] == last - first) & ~np.isin(row[first], by_host)
+        columns = [first, last, core[first], row[first], goal, constants[row[first]], always]
+        return np.column_stack(columns).astype(np.int64)
+
+    def _biases(self, key: str) -> NDArray[np.int32]:
+        """(neurons,) of the engine."""
+        values = np.concatenate([getattr(p, key) for p in self.head.populations])
+        return np.asarray(values[self.number], np.int32)
 
     def spans(self) -> list[tuple[int, int, int, int]]:
         """(segment, first cell, neurons, right shift) of every lane of every segment."""
@@ -209,10 +218,7 @@ class Draft:
         lanes = np.array([(begin, shift) for _, begin, _, shift in used], np.int64).reshape(-1, 2)
         lane_start = np.searchsorted([span[0] for span in used], np.arange(len(self.segments) + 1))
         head = self.head
-        mant, exp = (
-            np.concatenate([getattr(p, key) for p in head.populations]).astype(np.int32)[self.number]
-            for key in ("bias_mant", "bias_exp")
-        )
+        mant, exp = self._biases("bias_mant"), self._biases("bias_exp")
         flat = Flat(
             self.segments,
             lane_start.astype(np.int64),

@@ -16,7 +16,7 @@ from .compiled import inlined, inner
 from .lanes import add_busy, add_scaled, add_totals, add_where, any_lane
 from .neurons_kernel import integrate, sigma_delta
 from .state import ACTIVE, PACKETS, State, clear, load_values, write_counts, write_load, write_total, write_trace
-from .tables import CORE, FIRST, GOAL, LAST, MODEL, OFFSET, POPULATION, Flat
+from .tables import ALWAYS, CORE, FIRST, GOAL, LAST, MODEL, OFFSET, POPULATION, Flat
 
 
 @inlined
@@ -177,9 +177,13 @@ def _step(
         _collect(lanes, net, row, arrived, state.constant, state.current)
         if counting:
             core = (ACTIVE * cores + segment[CORE]) * width
-            add_busy(
-                lanes, now, core, state.current, state.u, state.v, state.bias, segment[FIRST], segment[LAST]
-            )  # fmt: skip
+            if segment[ALWAYS]:
+                for lane in range(width):
+                    now[core + lane] += segment[LAST] - segment[FIRST]
+            else:
+                add_busy(
+                    lanes, now, core, state.current, state.u, state.v, state.bias, segment[FIRST], segment[LAST]
+                )  # fmt: skip
         if segment[MODEL] & 1:
             sigma_delta(width, segment, state)
         else:
