@@ -24,8 +24,8 @@ Ints = NDArray[np.int64]
 FIRST, LAST, CORE, POPULATION, GOAL, OFFSET, KEEP_U, KEEP_V, VTH, MODEL, REFRACTORY, STATE_EXP, ALWAYS = range(13)
 """Columns of `Flat.segments`.
 
-GOAL: the core that all packets reach, or -1. MODEL: as in `fixed.PROFILE`. KEEP_U, KEEP_V: 4095 - du, 4096 - dv. ALWAYS:
-whether each neuron has a bias, so that it has something to do in every step.
+GOAL: the core that all packets reach, or -1. MODEL: as in `fixed.PROFILE`. KEEP_U, KEEP_V: 4095 - du, 4096 - dv.
+ALWAYS: whether each neuron has a bias, so that it has something to do in every step.
 """
 
 
