@@ -62,11 +62,14 @@ def run(
         ProgramFileError: the program's tables contradict each other.
         BackendError: the backend is not installed, or failed.
 
-    >>> import numpy as np
-    >>> from snn_compile.compiler import load
-    >>> from snn_compile.runtime import run
-    >>> program = load("examples/digits.snnc")                          # doctest: +SKIP
-    >>> run(program, np.zeros((2, 64), int)).counts.shape               # doctest: +SKIP
+    >>> import snn_compile
+    >>> from pathlib import Path
+    >>> from snn_compile.compiler import compile_network
+    >>> from snn_compile.frontend.readers import read_model
+    >>> from snn_compile.hw_targets.chip import load
+    >>> model = read_model(Path(snn_compile.__path__[0], "examples", "digits.pt"))
+    >>> program = compile_network(model, load("loihi2")).program
+    >>> run(program, np.zeros((2, 64), int)).counts.shape
     (2, 10)
     """
     given = {"threads": threads, "batch": batch, "workers": workers, "cluster": cluster}
