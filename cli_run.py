@@ -151,6 +151,8 @@ def _accuracies(report: Report, result: RunResult, data: DataSet, agrees: bool) 
     trained = report.training.get("test_accuracy")
     known = report.training.get("data") == data.name and isinstance(trained, float)
     seconds = f"{result.seconds:.2f} s" if result.seconds < 100 else f"{result.seconds:.0f} s"
+    if result.seconds < 0.1:
+        seconds = f"{1000 * result.seconds:.1f} ms"
     lines = [f"{len(result.counts)} test samples of {data.name}, {result.activity.steps} steps each, {seconds}"]
     if known:
         lines.append(f"accuracy  {trained:.2%} in PyTorch's float (from the checkpoint, all test samples)")
