@@ -131,7 +131,9 @@ def test_an_interrupt_leaves_no_process_behind(tmp_path):
         "import numpy as np\nfrom pathlib import Path\nfrom snn_compile.cli import command\n"
         "from snn_compile.runtime.workers import run_parts\nfrom worker_tasks import Slow\n"
         f"def main() -> None:\n    run_parts(Slow(Path({str(tmp_path)!r})), np.zeros((100, 1)), workers=2)\n"
-        "if __name__ == '__main__':\n    command(main)()\n"
+        "if __name__ == '__main__':\n"
+        "    import signal\n"  # a shell's background job, such as some CI, has it ignored
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n    command(main)()\n"
     )
     (tmp_path / "main.py").write_text(code)
     with started([sys.executable, tmp_path / "main.py"], stderr=subprocess.PIPE, text=True) as process:
