@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from ..errors import SnnCompileError
 
 
-class StoredArrays:
+class StoredArrays(ABC):
     """What the readers of programs and of traces share; each says its faults in its own words.
 
     Args:
@@ -27,8 +28,9 @@ class StoredArrays:
     def __init__(self, file: h5py.File, path: str, size: int) -> None:
         self.file, self.path, self.left = file, path, size
 
+    @abstractmethod
     def fault(self, problem: str) -> SnnCompileError:
-        raise NotImplementedError
+        """The error that says so of this file."""
 
     def dataset(self, name: str, dtypes: Sequence[type], ndim: int) -> h5py.Dataset:
         """The dataset at `name`, reached by hard links only; its data lie in no other file and no other dataset."""

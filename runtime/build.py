@@ -7,11 +7,12 @@ import numpy as np
 from ..compiler.decode import populations_of
 from ..compiler.deliveries import Deliveries, Layout, fault, read_deliveries, require
 from ..compiler.fixed import FixedNetwork
+from ..compiler.netlist import NONE
 from ..compiler.overflow import check_overflow
 from ..compiler.program import Program
 from ..compiler.threads import each
 from ..errors import LimitError
-from .draft import NONE, Draft, Head, Host
+from .draft import Draft, Head, Host
 from .survey import Survey
 from .tables import Mesh, Tables
 
@@ -44,9 +45,9 @@ def _of_program(program: Program) -> tuple[Head, list[Deliveries]]:
     inputs = tuple(entry.source for entry in program.inputs)
     populations = populations_of(program, layout)
     cores = list(each(lambda core: read_deliveries(program, layout, core), range(len(program.cores))))
-    total = sum(int(core.count.sum()) for core in cores)
-    require(total <= layout.most, f"it has more than {layout.most} synapses")
-    most = max(int(core.count.sum()) for core in cores)
+    reached = [int(core.count.sum()) for core in cores]
+    require(sum(reached) <= layout.most, f"it has more than {layout.most} synapses")
+    most = max(reached)
     require(most < DELIVERIES_MAX, f"its packets reach {most} synapses of one core, {DELIVERIES_MAX} are possible")
     hosts = tuple(Host(h.source, h.target, h.shift, h.synapses) for h in program.hosts)
     mesh = Mesh(program.target, program.board, tuple(core.place for core in program.cores))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..compiler.decode import SYNAPSES_MAX
 from ..compiler.deliveries import Deliveries
 from ..compiler.fixed import FixedInput, FixedPopulation
+from ..compiler.netlist import NONE
 from ..compiler.synapses import Synapses
 from ..errors import LimitError
 from .tables import CORE, Flat, Ints, Mesh, Tables
@@ -20,7 +21,6 @@ from .tables import CORE, Flat, Ints, Mesh, Tables
 if TYPE_CHECKING:
     from .survey import Survey
 
-NONE: Ints = np.zeros(0, np.int64)
 SUMS_MAX = 2**28
 """Sums that wait in the engine, in all steps; the tables of a small file could ask for any number of them."""
 SPANS_MAX = 2**20
@@ -143,8 +143,8 @@ class Draft:
             parts.append(_lay_out(core, self.row[core.source], rows, SYNAPSES_MAX - stored))
             stored += len(parts[-1].cells)
         sizes = np.array([len(part.lanes) for part in parts]) * np.diff(self.core_first)
-        slots = 2 + max((int(part.delays.max(initial=0)) for part in parts), default=0)
-        _limit("sums that wait in the engine", int(sizes.sum()) * slots, SUMS_MAX)
+        self.slots = 2 + max((int(part.delays.max(initial=0)) for part in parts), default=0)
+        _limit("sums that wait in the engine", int(sizes.sum()) * self.slots, SUMS_MAX)
         self.cell_first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self.lanes = [part.lanes for part in parts]
         lists = np.concatenate([[0], np.cumsum([len(part.length) for part in parts])])
@@ -238,12 +238,11 @@ class Draft:
             self.delays,
             *self._hosts(),
         )
-        slots = 2 + int(self.delays.max(initial=0))
         late = np.maximum(survey.lag, survey.delay)[len(head.populations) :]
         steady = tuple((late == 0).tolist())
         return Tables(
             head.inputs, head.populations, head.outputs, head.steps, head.votes, flat, self.number, self.core_first,
-            int(self.cell_first[-1]), slots, steady, head.mesh,
+            int(self.cell_first[-1]), self.slots, steady, head.mesh,
         )  # fmt: skip
 
     def _hosts(self) -> tuple[Any, ...]:

@@ -242,10 +242,7 @@ class _Run:
             )  # fmt: skip
             return spikes
 
-        small = (
-            int(tables.flat.fan_out.sum()) * steps * count < QUICK
-        )  # large networks can be stopped, small ones run on
-        chunk = len(self.lanes) * max(1, -(-count // (4 * self.threads * len(self.lanes))) if small else 1)
+        chunk = len(self.lanes) * max(1, -(-count // (4 * self.threads * len(self.lanes))))
         starts = range(0, max(count, 1), chunk)
         parts = [self.pool.submit(work, low, min(low + chunk, count)) for low in starts]
         return _Batch(leading, counts, trace, load, parts)
