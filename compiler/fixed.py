@@ -7,8 +7,11 @@ local step j, with ``tz(x, s) = sign(x) (|x| >> s)`` and ``bias = bias_mant << b
 
     lif:          u = tz(u (4095 - du), 12) + (a << 6)
                   v = clip(tz(v (4096 - dv), 12) + u + bias, -(2^23 - 1), 2^23 - 1)
-                  s = v > (vth << 6);   v = 0 where s, or v - (vth << 6) with the reset "subtract"
+                  s = v > (vth << 6);   v = 0 where s, or v - drop with the reset "subtract"
                   in the `refractory` steps after a spike v stays as it is and s = 0
+
+    integrator:   u and v as lif, without a spike;   s = (v >> state_exp) - (v of the step before >> state_exp)
+                  the sum of s over a window is v >> state_exp at its end, which the host reads
 
     sigma-delta:  sigma = sigma + a;   act' = max(sigma + bias, 0), or sigma + bias with the activation "identity"
                   delta = act' - act + residue;   error = error + delta if `cumulative`, else delta
@@ -25,12 +28,12 @@ A negative exponent shifts right and floors, once per projection, delay and neur
 projection in one step before it waits for its delay.
 
 Source: the fixed-point models of lava-nc 0.10.0 (LIF, LIFReset, SigmaDelta, Sparse, DelaySparse); the reset
-"subtract" has no model there, `refractory` one in float only (LIFRefractory).
+"subtract" has no model there, `refractory` one in float only (LIFRefractory). An integrator is a LIF neuron whose v is
+read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -55,9 +58,16 @@ FRACTION_BITS = 6
 REFRACTORY_MAX = 62
 """Loihi 1 counts 1 to 63 steps in 6 bits, of which the first is the spike's own (nengo-loihi)."""
 
-PROFILE = ("du", "dv", "vth", "model", "refractory", "state_exp", "payload")
+PROFILE = ("du", "dv", "vth", "model", "refractory", "state_exp", "payload", "drop")
 """Columns of a core's table of profiles. model: 1 sigma-delta, + 2 reset "subtract" or activation "identity", + 4
-cumulative."""
+cumulative, 8 integrator."""
+
+MODELS = {"lif": 0, "sigma-delta": 1, "integrator": 8}
+
+NEURON_ARRAYS: dict[str, type] = {
+    "origin": np.int32, "bias_mant": np.int16, "bias_exp": np.uint8, "du": np.int16, "dv": np.int16
+}  # fmt: skip
+"""The arrays of a `FixedPopulation`, one value per neuron."""
 
 Encoding = Literal["graded", "rate", "spikes", "bias", "delta"]
 
@@ -111,58 +121,72 @@ class FixedPopulation:
 
     Attributes:
         origin: (size,) int32, each neuron's index in the trained layer.
-        du, dv: 12-bit decays (du 4095: no memory, -1: no decay); a sigma-delta neuron has none (-1 and 0).
-        vth: 17 bits; of a sigma-delta neuron 23 bits, in units of its state.
+        du, dv: (size,) int16, 12-bit decays, one number for all is possible (du 4095: no memory, -1: no decay); a
+            sigma-delta neuron has none (-1 and 0).
+        vth: 17 bits; of a sigma-delta neuron 23 bits, in units of its state; of an integrator 0.
         bias_mant: (size,) int16 of 13 bits.
         bias_exp: (size,) uint8 0 … 7.
         offset: the start of its window.
-        model: which of the two equations holds.
+        model: which of the three equations holds.
         reset: what a LIF neuron's spike does to v.
         refractory: steps after a spike, 0 … 62, in which a LIF neuron's v rests.
-        activation, cumulative, state_exp: of a sigma-delta neuron.
+        activation, cumulative: of a sigma-delta neuron.
+        state_exp: of a sigma-delta neuron or integrator, 0 … 7.
         payload: no spike carries more than this, up or down; 1 for LIF neurons, proven for others.
+        drop: what the reset "subtract" takes from v, 0 (no reset) … 2^23 - 1, in units of v; ``vth << 6`` if absent.
     """
 
     name: str
     shape: Shape
     origin: NDArray[Any]
-    du: int
-    dv: int
+    du: Any
+    dv: Any
     vth: int
     bias_mant: NDArray[Any]
     bias_exp: NDArray[Any]
     offset: int
-    model: Literal["lif", "sigma-delta"] = "lif"
+    model: Literal["lif", "sigma-delta", "integrator"] = "lif"
     reset: Literal["zero", "subtract"] = "zero"
     refractory: int = 0
     activation: Literal["relu", "identity"] = "relu"
     cumulative: bool = False
     state_exp: int = 0
     payload: int = 1
+    drop: int | None = None
 
     def __post_init__(self) -> None:
-        for key, dtype in (("origin", np.int32), ("bias_mant", np.int16), ("bias_exp", np.uint8)):
+        if self.drop is None:
+            object.__setattr__(self, "drop", self.vth << FRACTION_BITS if self.reset == "subtract" else 0)
+        if self.model == "integrator":
+            object.__setattr__(self, "payload", 2 * U_LIMIT >> self.state_exp)
+        for key, dtype in NEURON_ARRAYS.items():
             array = np.asarray(getattr(self, key))
+            if key in ("du", "dv"):
+                array = np.broadcast_to(array, self.origin.shape)
             if not np.array_equal(array.astype(dtype), array):
                 raise LimitError(self.name, f"{key} does not fit {np.dtype(dtype).name}", "scale the population down")
             object.__setattr__(self, key, frozen_array(array, dtype))
         assert self.bias_mant.shape == self.bias_exp.shape == self.origin.shape
         for key, (low, high) in self._ranges().items():
-            value = getattr(self, key)
-            if not (isinstance(value, int) and low <= value <= high):
-                raise LimitError(
-                    self.name, f"{key} is {value}, {low} to {high} is possible", "rescale it", value=value, limit=high
-                )
+            values = np.asarray(getattr(self, key)).ravel()
+            wrong = values if values.dtype.kind not in "iu" else values[(values < low) | (values > high)]
+            if len(wrong):
+                problem = f"{key} is {wrong[0]}, {low} to {high} is possible"
+                raise LimitError(self.name, problem, "rescale it", value=wrong[0], limit=high)
         if self.size and (np.abs(self.bias_mant.astype(int) + 0.5).max() > 4096 or self.bias_exp.max() > 7):
             raise LimitError(self.name, "a bias exceeds 13 bits << 7", "scale the population down")
 
     def _ranges(self) -> dict[str, tuple[int, int]]:
-        ranges = {"vth": (0, 2**17 - 1), "offset": (0, 2**16), "refractory": (0, REFRACTORY_MAX), "state_exp": (0, 7)}
-        if self.model == "lif":
-            return ranges | {"du": (-1, 4095), "dv": (0, 4095), "state_exp": (0, 0), "payload": (1, 1)}
-        return ranges | {
-            "du": (-1, -1), "dv": (0, 0), "vth": (0, U_LIMIT - 1), "refractory": (0, 0), "payload": (1, 2**24)
+        ranges = {
+            "vth": (0, 2**17 - 1), "offset": (0, 2**16), "refractory": (0, REFRACTORY_MAX), "state_exp": (0, 7),
+            "du": (-1, 4095), "dv": (0, 4095), "drop": (0, U_LIMIT - 1), "payload": (1, 2 * U_LIMIT),
         }  # fmt: skip
+        if self.model == "lif":
+            return ranges | {"state_exp": (0, 0), "payload": (1, 1)}
+        ranges |= {"refractory": (0, 0), "drop": (0, 0)}
+        if self.model == "integrator":
+            return ranges | {"vth": (0, 0)}
+        return ranges | {"du": (-1, -1), "dv": (0, 0), "vth": (0, U_LIMIT - 1)}
 
     @property
     def size(self) -> int:
@@ -171,7 +195,7 @@ class FixedPopulation:
     @property
     def graded(self) -> bool:
         """Whether its spikes carry payloads, of either sign."""
-        return self.model == "sigma-delta"
+        return self.model != "lif"
 
     signed = graded
 
@@ -191,27 +215,30 @@ class FixedPopulation:
         return self.payload if self.graded else None
 
     @property
-    def profile(self) -> tuple[int, ...]:
-        """What its neurons have in common, as one row of a core's table of profiles; see `PROFILE`."""
-        sigma_delta, variant = self.model == "sigma-delta", self.reset == "subtract" or self.activation == "identity"
-        code = sigma_delta + 2 * variant + 4 * self.cumulative
-        return self.du, self.dv, self.vth, code, self.refractory, self.state_exp, self.payload
+    def profiles(self) -> NDArray[np.int32]:
+        """(size, 8) what each neuron may have in common with others, as rows of a core's table; see `PROFILE`."""
+        variant = self.reset == "subtract" or self.activation == "identity"
+        code = MODELS[self.model] + 2 * variant + 4 * self.cumulative
+        common = (self.vth, code, self.refractory, self.state_exp, self.payload, self.drop)
+        rows = np.empty((self.size, len(PROFILE)), np.int32)
+        rows[:, 0], rows[:, 1], rows[:, 2:] = self.du, self.dv, common
+        return rows
 
     @staticmethod
-    def of_profile(profile: Sequence[int]) -> dict[str, Any]:
-        """The fields that `profile` was made of.
+    def of_profiles(profiles: NDArray[Any]) -> dict[str, Any]:
+        """The fields that `profiles` was made of; the neurons of a population differ in du and dv only.
 
-        >>> FixedPopulation.of_profile((4095, 2048, 100, 2, 0, 0, 1))["reset"]
+        >>> FixedPopulation.of_profiles(np.array([[4095, 2048, 100, 2, 0, 0, 1, 6400]]))["reset"]
         'subtract'
         """
-        du, dv, vth, code, refractory, state_exp, payload = profile
-        fields = {"du": du, "dv": dv, "vth": vth, "refractory": refractory, "state_exp": state_exp, "payload": payload}
-        if code & 1:
-            return fields | {
-                "model": "sigma-delta",
-                "activation": "identity" if code & 2 else "relu",
-                "cumulative": bool(code & 4),
-            }
+        vth, code, refractory, state_exp, payload, drop = profiles[0, 2:].tolist()
+        fields: dict[str, Any] = {"du": profiles[:, 0], "dv": profiles[:, 1], "vth": vth, "refractory": refractory}
+        fields |= {"state_exp": state_exp, "payload": payload, "drop": drop}
+        if code & MODELS["integrator"]:
+            return fields | {"model": "integrator"}
+        if code & MODELS["sigma-delta"]:
+            activation = "identity" if code & 2 else "relu"
+            return fields | {"model": "sigma-delta", "activation": activation, "cumulative": bool(code & 4)}
         return fields | {"reset": "subtract" if code & 2 else "zero"}
 
     @property
@@ -221,8 +248,8 @@ class FixedPopulation:
         return shifted
 
     def _key(self) -> tuple[Any, ...]:
-        arrays = (self.origin, self.bias_mant, self.bias_exp)
-        return (self.name, self.shape, self.profile, self.offset, *(a.tobytes() for a in arrays))
+        arrays = (self.origin, self.bias_mant, self.bias_exp, self.profiles)
+        return (self.name, self.shape, self.offset, *(a.tobytes() for a in arrays))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FixedPopulation) and self._key() == other._key()
@@ -276,6 +303,8 @@ class FixedNetwork:
                 raise NetworkError(label, "has no synapse", "leave it out")
             if p.synapses.weights.dtype != np.int16:
                 raise NetworkError(label, f"has {p.synapses.weights.dtype} weights, int16 is needed", "quantise it")
+            if getattr(self.by_name[p.source], "model", "") == "integrator":
+                raise NetworkError(label, "leaves a population that only the host reads", "end the network there")
             by_host = getattr(self.by_name[p.source], "encoding", "") == "bias"
             if p.host != by_host or (p.host and p.exponent > 0):
                 problem = "goes with the host if and only if its input has the encoding bias"
@@ -318,9 +347,16 @@ class FixedNetwork:
         lines = [f"fixed network, {self.steps} steps, outputs {', '.join(self.outputs)}"]
         lines += [f"  {i.name}: input {i.size} {i.encoding} 0..{i.max_value} levels {i.levels}" for i in self.inputs]
         lines += [
-            f"  {p.name}: {p.size} neurons, du {p.du} dv {p.dv} vth {p.vth} offset {p.offset}" for p in self.populations
+            f"  {p.name}: {p.size} neurons, du {_span(p.du)} dv {_span(p.dv)} vth {p.vth} offset {p.offset}"
+            for p in self.populations
         ]
         for q in self.projections:
             where = " on the host" if q.host else ""
             lines.append(f"  {q.source} -> {q.target}: {len(q.synapses)} synapses << {q.exponent}{where}")
         return "\n".join(lines)
+
+
+def _span(values: NDArray[Any]) -> str:
+    """The value that all have, or the smallest and the largest."""
+    low, high = int(values.min(initial=4096)), int(values.max(initial=-1))
+    return str(high) if low >= high else f"{low}..{high}"

@@ -16,68 +16,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NetworkError, UnsupportedError
+from .neuron_nodes import LIF, FixedNeurons, Population
+from .node import BaseNode, FloatArray, Shape, check, frozen_array
 
-FloatArray = NDArray[Any]
-"""Floats of any width."""
-Shape = tuple[int, ...]
-LARGEST = 1e30
-"""Of weights, thresholds and time constants."""
-
-
-def check(condition: bool, name: str, problem: str, way_out: str = "correct the model") -> None:
-    if not condition:
-        raise NetworkError(name, problem, way_out)
-
-
-def frozen_array(values: Any, dtype: Any = None) -> NDArray[Any]:
-    """A read-only view or copy of `values`, so that no pass changes what it was given.
-
-    >>> frozen_array([1, 2]).flags.writeable
-    False
-    """
-    array = np.asarray(values, dtype=dtype).view()
-    array.flags.writeable = False
-    return array
-
-
-@dataclass(frozen=True, eq=False)
-class _Node:
-    name: str
-    arrays: ClassVar[tuple[str, ...]] = ()
-    ndim: ClassVar[dict[str, tuple[int, ...]]] = {}
-
-    def __post_init__(self) -> None:
-        check(isinstance(self.name, str) and self.name != "", "node", f"has the name {self.name!r}")
-        for spec in dataclasses.fields(self):
-            value = getattr(self, spec.name)
-            if isinstance(value, list):
-                object.__setattr__(self, spec.name, tuple(value))
-        for key in self.arrays:
-            value = getattr(self, key)
-            if value is None:
-                continue
-            array = np.asarray(value)
-            check(array.dtype.kind in "fiu", self.name, f"{key} has dtype {array.dtype}, numbers are needed")
-            dims = self.ndim.get(key, (1,))
-            check(array.ndim in dims, self.name, f"{key} has {array.ndim} dimensions, {dims[0]} are needed")
-            check(bool(np.isfinite(array).all()), self.name, f"{key} holds NaN or infinity", "train it again")
-            largest = float(np.abs(array.astype(np.float64)).max(initial=0))
-            check(
-                largest <= LARGEST, self.name, f"{key} reaches {largest:g}, {LARGEST:g} is possible", "train it again"
-            )
-            object.__setattr__(self, key, frozen_array(array))
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """The shape (without batch and time) that leaves this node when `shape` enters it."""
-        return shape
-
-    def _image(self, shape: Shape) -> tuple[int, int, int]:
-        check(len(shape) == 3, self.name, f"needs an input of (channels, rows, columns), gets {shape}")
-        return shape[0], shape[1], shape[2]
+__all__ = [
+    "LIF",
+    "NODE_CLASSES",
+    "AvgPool2d",
+    "BatchNorm",
+    "Conv2d",
+    "Delay",
+    "Dropout",
+    "FixedNeurons",
+    "Flatten",
+    "FloatArray",
+    "Input",
+    "Linear",
+    "MaxPool2d",
+    "Node",
+    "Normalise",
+    "Population",
+    "Scale",
+    "Shape",
+    "check",
+    "frozen_array",
+    "node_from_plain",
+    "node_to_plain",
+]
 
 
 @dataclass(frozen=True, eq=False)
-class Input(_Node):
+class Input(BaseNode):
     """Where samples enter: unsigned integers 0 … `max_value`; the float network sees value / max_value.
 
     `encoding` is the one that the network was trained with: ``graded`` (the value at every step), ``rate``
@@ -104,7 +73,7 @@ class Input(_Node):
 
 
 @dataclass(frozen=True, eq=False)
-class Normalise(_Node):
+class Normalise(BaseNode):
     """``(x - mean) / std`` per channel (or one value for all)."""
 
     mean: FloatArray = field(default_factory=lambda: np.zeros(1))
@@ -121,7 +90,7 @@ class Normalise(_Node):
 
 
 @dataclass(frozen=True, eq=False)
-class Scale(_Node):
+class Scale(BaseNode):
     """``factor * x`` per channel (or one value for all)."""
 
     factor: FloatArray = field(default_factory=lambda: np.ones(1))
@@ -132,7 +101,7 @@ class Scale(_Node):
 
 
 @dataclass(frozen=True, eq=False)
-class BatchNorm(_Node):
+class BatchNorm(BaseNode):
     """Batch normalisation at inference: ``(x - running_mean) / sqrt(running_var + eps) * weight + bias``."""
 
     weight: FloatArray = field(default_factory=lambda: np.ones(1))
@@ -158,7 +127,7 @@ class BatchNorm(_Node):
 
 
 @dataclass(frozen=True, eq=False)
-class Dropout(_Node):
+class Dropout(BaseNode):
     """Dropout: the identity at inference."""
 
     p: float = 0.5
@@ -169,7 +138,7 @@ class Dropout(_Node):
 
 
 @dataclass(frozen=True, eq=False)
-class Flatten(_Node):
+class Flatten(BaseNode):
     """All dimensions into one, C order."""
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -177,7 +146,7 @@ class Flatten(_Node):
 
 
 @dataclass(frozen=True, eq=False)
-class Linear(_Node):
+class Linear(BaseNode):
     """``weight @ x + bias``, weight (out, in); bias (out,) or absent."""
 
     weight: FloatArray = field(default_factory=lambda: np.zeros((1, 1)))
@@ -205,7 +174,7 @@ class Linear(_Node):
 
 
 @dataclass(frozen=True, eq=False)
-class Conv2d(_Node):
+class Conv2d(BaseNode):
     """2-d cross-correlation.
 
     weight (out, in / groups, rows, columns), bias (out,), or (out, rows, columns) after folding.
@@ -248,7 +217,7 @@ class Conv2d(_Node):
 
 
 @dataclass(frozen=True, eq=False)
-class _Pool2d(_Node):
+class _Pool2d(BaseNode):
     kernel: tuple[int, int] = (2, 2)
     stride: tuple[int, int] = (2, 2)
 
@@ -280,41 +249,23 @@ class MaxPool2d(_Pool2d):
 
 
 @dataclass(frozen=True, eq=False)
-class LIF(_Node):
-    """Leaky integrate-and-fire neurons.
+class Delay(BaseNode):
+    """Values that arrive `steps` steps later: one number for all, or an array with one per value."""
 
-    charge  ``v += (x - v) / tau`` (``decay_input``) or ``v = v (1 - 1/tau) + x``; spike where ``v >= threshold``
-    (``fires`` ">=") or ``v > threshold``; then v = 0 (``reset`` "hard") or v -= threshold ("soft"), and v rests for
-    the next `refractory` steps, without a spike.
-    """
-
-    tau: float = 2.0
-    threshold: float = 1.0
-    reset: Literal["hard", "soft"] = "hard"
-    decay_input: bool = True
-    fires: Literal[">=", ">"] = ">="
-    refractory: int = 0
+    steps: Any = 1
+    constants: ClassVar[tuple[str, ...]] = ("steps",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(1 <= self.tau <= LARGEST, self.name, f"tau is {self.tau}, at least 1 is needed")
-        check(
-            1 / LARGEST <= self.threshold <= LARGEST,
-            self.name,
-            f"the threshold is {self.threshold}, a positive number is needed",
-        )
-        check(isinstance(self.decay_input, bool), self.name, f"decay_input is {self.decay_input!r}, no truth value")
-        check(self.reset in ("hard", "soft"), self.name, f"reset is {self.reset!r}, 'hard' or 'soft' is possible")
-        check(
-            isinstance(self.refractory, int) and 0 <= self.refractory < 2**16,
-            self.name,
-            f"refractory is {self.refractory!r}, a whole number of steps from 0 on is needed",
-        )
-        check(self.fires in (">=", ">"), self.name, f"fires at {self.fires!r}, '>=' or '>' is possible")
+        steps = np.asarray(self.steps)
+        whole = steps.dtype.kind in "iu" and bool((steps >= 0).all()) and bool((steps < 2**16).all())
+        check(whole, self.name, "its delay is no whole number of steps from 0 on")
 
 
-Node = Union[Input, Normalise, Scale, BatchNorm, Dropout, Flatten, Linear, Conv2d, AvgPool2d, MaxPool2d, LIF]
-NODE_CLASSES: tuple[type[_Node], ...] = (
+Node = Union[
+    Input, Normalise, Scale, BatchNorm, Dropout, Flatten, Linear, Conv2d, AvgPool2d, MaxPool2d, Delay, LIF, FixedNeurons
+]
+NODE_CLASSES: tuple[type[BaseNode], ...] = (
     Input,
     Normalise,
     Scale,
@@ -325,7 +276,9 @@ NODE_CLASSES: tuple[type[_Node], ...] = (
     Conv2d,
     AvgPool2d,
     MaxPool2d,
+    Delay,
     LIF,
+    FixedNeurons,
 )
 
 
@@ -339,7 +292,7 @@ def node_to_plain(node: Node) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     arrays = {}
     for spec in dataclasses.fields(node):
         value = getattr(node, spec.name)
-        if spec.name in node.arrays:
+        if spec.name in node.arrays + node.per_neuron:
             if value is not None:
                 arrays[f"{node.name}.{spec.name}"] = value
         else:
@@ -359,6 +312,9 @@ def node_from_plain(plain: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
     known = {spec.name for spec in dataclasses.fields(cls)}
     for key in scalars:
         check(key in known and key not in cls.arrays, str(name), f"a {kind} has no setting {key!r}")
+    for key in cls.constants:
+        if f"{name}.{key}" in arrays:
+            scalars[key] = arrays[f"{name}.{key}"]
     for key in cls.arrays:
         if f"{name}.{key}" in arrays:
             scalars[key] = arrays[f"{name}.{key}"]

@@ -1,0 +1,32 @@
+"""What a model file does not say, and the user may."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Given by the user for files that do not say it themselves; None: not given.
+
+    Attributes:
+        dt: seconds per step, for formats in continuous time.
+        steps: T, steps per sample.
+        encoding: how samples enter, see `compiler.nodes.Input`.
+        max_value: of the raw input; the network sees value / max_value.
+        input_shape: of one sample (and step), without batch.
+        reset: what a spike does to the membrane, where the format has no word for it.
+        architecture: a TOML file with the layers, for files that hold only a state dict.
+        allow_approximation: whether what cannot be carried exactly may be carried nearly.
+    """
+
+    dt: float = 1e-4
+    steps: int | None = None
+    encoding: Literal["graded", "rate", "spikes"] | None = None
+    max_value: int | None = None
+    input_shape: tuple[int, ...] | None = None
+    reset: Literal["hard", "soft"] | None = None
+    architecture: Path | None = None
+    allow_approximation: bool = False
