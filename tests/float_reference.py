@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 from snn_compile.compiler import nodes as ir
-from snn_compile.compiler.lower import unroll
+from snn_compile.compiler.unroll import unroll
 
 
 def simulate(network, inputs, order=None):

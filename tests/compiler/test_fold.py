@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from snn_compile.compiler.fold import fold, path
-from snn_compile.compiler.lower import lower, possible_synapses, unroll
+from snn_compile.compiler.lower import lower
 from snn_compile.compiler.network import Network
 from snn_compile.compiler.nodes import (
     LIF,
@@ -23,6 +23,7 @@ from snn_compile.compiler.nodes import (
     Scale,
 )
 from snn_compile.compiler.pipeline import compile_network
+from snn_compile.compiler.unroll import possible_synapses, unroll
 from snn_compile.errors import UnsupportedError
 from snn_compile.hw_targets import chip as chips
 from snn_compile.runtime.engine import run_engine
