@@ -79,7 +79,7 @@ def fold(network: Network) -> Network:
 
 
 def take_delays(chain: Sequence[Node]) -> tuple[list[Delay], list[Node], list[Delay]]:
-    """(delays of the source's values, the other nodes, delays of the target's) of a path; a constant is never late."""
+    """(delays of the source's values, the other nodes, delays of the target's) of a path."""
     layers = [i for i, node in enumerate(chain) if isinstance(node, (Linear, Conv2d))]
     first = layers[0] if layers else len(chain)
     for i, node in enumerate(chain):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,8 +26,8 @@ def lower(network: Network) -> SparseNetwork:
     """Unrolls each layer into synapses and removes the neurons that cannot matter.
 
     Weights and biases take up what is constant in their neurons: gain, 1 / tau where the input decays, and 1 /
-    threshold where thresholds differ. The bias of a layer goes through the synaptic current of the neurons that have
-    one: it becomes a synapse from a neuron that fires in every step.
+    threshold where thresholds differ. Where the bias of a layer is delayed, or goes through a synaptic current, it
+    becomes a synapse from a neuron that fires in every step.
 
     Removed are neurons that can never fire (the largest input that they can get stays below the threshold for a
     whole window) and neurons that nobody hears, each as often as it finds more. Inputs and outputs keep their size.
@@ -42,26 +42,30 @@ def lower(network: Network) -> SparseNetwork:
     clock = free_name("constant", {node.name for node in network.nodes})
     populations, census = [], []
     projections: dict[tuple[str, str], SparseProjection] = {}
+    drives: dict[str, list[_Drive]] = {}
     for node in network.nodes:
         if not isinstance(node, Population):
             continue
         scaled = _Scaled.of(node, network.shapes[node.name])
-        through = np.zeros(scaled.size)
+        steady, late = np.zeros(scaled.size), []
         for layer_name in (s for s, t in network.edges if t == node.name):
-            made, bias, count = _project(network, node.name, layer_name)
+            made, drive, count = _project(network, node.name, layer_name)
             made = replace(made, synapses=_rescaled(made.synapses, scaled.gain))
-            through += bias
+            steady += np.where(drive.delays == 0, drive.bias, 0)
+            late.append(_Drive(np.where(drive.delays == 0, 0, drive.bias), drive.delays))
             if (made.source, node.name) in projections:
                 made = _sum(projections[made.source, node.name], made)
             projections[made.source, node.name] = made
             census.append(count)
-        direct, late = scaled.split(through)
-        if late is not None:
-            synapses = Synapses.from_dense(late.reshape(-1, 1))
-            projections[clock, node.name] = SparseProjection(f"{node.name} bias", clock, node.name, synapses)
+        direct, slow = scaled.split(steady)
+        rows = [_Drive(row.bias * scaled.gain, row.delays) for row in late if row.bias.any()]
+        rows += [_Drive(slow, np.zeros(scaled.size, np.int64))] if slow.any() else []
+        if rows:
+            drives[node.name] = rows
         populations.append(scaled.population(node, direct, _rate(network, node.name, scaled.size)))
-    if any(source == clock for source, _ in projections):
-        populations.insert(0, _clock(clock))
+    if drives:
+        projections |= {(clock, target): _clocked(clock, target, drives) for target in drives}
+        populations.insert(0, _clock(clock, max(map(len, drives.values()))))
     whole = SparseNetwork(
         inputs,
         tuple(populations),
@@ -95,6 +99,8 @@ class _Scaled:
             return cls(shape, one, none, none, none, none, 1.0, node.refractory)
         constant = {key: np.asarray(getattr(node, key), np.float64).ravel() for key in node.constants}
         tau, threshold = constant["tau"], constant["threshold"]
+        if node.readout:
+            threshold = np.ones(1)
         unit = 1.0 if len(threshold) == 1 else 1 / threshold
         share = (1 / tau if node.decay_input else 1.0) * unit
         keep = 1 - 1 / tau
@@ -108,13 +114,10 @@ class _Scaled:
     def size(self) -> int:
         return math.prod(self.shape)
 
-    def split(self, through: FloatArray) -> tuple[FloatArray, FloatArray | None]:
-        """(bias of v, weights of a constant source or None) from the biases of the layers before."""
-        scaled = through * self.gain
-        slow = (self.keep_syn != 0) & (through != 0)
-        if not slow.any():
-            return self.bias + scaled, None
-        return self.bias + np.where(slow, 0, scaled), np.where(slow, scaled, 0)
+    def split(self, steady: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(bias of v, weights of a constant source) from the biases of the layers before."""
+        slow = self.keep_syn != 0
+        return self.bias + np.where(slow, 0, steady * self.gain), np.where(slow, steady * self.gain, 0)
 
     def population(self, node: LIF | FixedNeurons, bias: FloatArray, rate: FloatArray | None) -> SparsePopulation:
         origin = np.arange(self.size, dtype=np.int32)
@@ -141,15 +144,33 @@ def _drop(node: LIF, keep: FloatArray, threshold: float) -> FloatArray:
     return threshold / keep
 
 
-def _clock(name: str) -> SparsePopulation:
-    """One neuron that fires in every step."""
-    one = np.zeros(1, np.int32)
+@dataclass(frozen=True)
+class _Drive:
+    """(size,) constant inputs of a population, and the steps that each comes late."""
+
+    bias: FloatArray
+    delays: NDArray[np.int64]
+
+
+def _clock(name: str, size: int) -> SparsePopulation:
+    """Neurons that fire in every step."""
+    none = np.zeros(size)
     node = LIF(name, tau=1.0)
-    return SparsePopulation(node, (1,), one, np.full(1, 2.0), one, one, one, 1.0, 0, np.ones(1))
+    return SparsePopulation(node, (size,), np.arange(size), none + 2, none, none, none, 1.0, 0, none + 1)
 
 
-def _project(network: Network, target: str, last: str) -> tuple[SparseProjection, FloatArray, Census]:
-    """(synapses, bias per neuron, census) of the path that ends with the node `last` before the population `target`."""
+def _clocked(clock: str, target: str, drives: Mapping[str, list[_Drive]]) -> SparseProjection:
+    """Synapses from neurons that fire in every step, one for each of the drives of a population."""
+    rows = max(map(len, drives.values()))
+    weights, delays = np.zeros((2, len(drives[target][0].bias), rows))
+    for row, drive in enumerate(drives[target]):
+        weights[:, row], delays[:, row] = drive.bias, drive.delays
+    synapses = Synapses.from_dense(weights, delays.astype(np.uint8))
+    return SparseProjection(f"{target} bias", clock, target, synapses)
+
+
+def _project(network: Network, target: str, last: str) -> tuple[SparseProjection, _Drive, Census]:
+    """(synapses, biases, census) of the path that ends with the node `last` before the population `target`."""
     source, chain = path(network, last)
     (place,) = (i for i, step in enumerate(chain) if isinstance(step, (Linear, Conv2d)))
     layer = chain[place]
@@ -157,14 +178,15 @@ def _project(network: Network, target: str, last: str) -> tuple[SparseProjection
     synapses = unroll(layer, network.shapes[source])
     possible = possible_synapses(layer, network.shapes[source])
     count = Census(layer.name, source, target, possible, len(synapses))
-    delays = _delays(chain[:place], synapses.n_source)[synapses.sources]
-    delays = delays + _delays(chain[place:], synapses.n_target)[synapses.targets]
+    behind = _delays(chain[place:], synapses.n_target)
+    delays = _delays(chain[:place], synapses.n_source)[synapses.sources] + behind[synapses.targets]
     longest = int(delays.max(initial=0))
     if longest > DELAY_MAX:
         problem = f"needs a delay of {longest} steps, {DELAY_MAX} are possible"
         raise LimitError(f"{source} -> {target}", problem, "shorten it", value=longest, limit=DELAY_MAX)
     synapses = replace(synapses, delays=delays.astype(np.uint8))
-    return SparseProjection(layer.name, source, target, synapses), _bias(layer, network.shapes[layer.name]), count
+    drive = _Drive(_bias(layer, network.shapes[layer.name]), behind)
+    return SparseProjection(layer.name, source, target, synapses), drive, count
 
 
 def _delays(chain: Sequence[Node], size: int) -> NDArray[np.int64]:
