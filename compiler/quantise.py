@@ -18,7 +18,7 @@ from .balance import window_offsets
 from .dead import step_response
 from .fixed import FRACTION_BITS, U_LIMIT, FixedInput, FixedNetwork, FixedPopulation, FixedProjection
 from .neurons import check_neuron
-from .nodes import LIF, FloatArray, frozen_array
+from .nodes import LIF, FixedNeurons, FloatArray, frozen_array
 from .overflow import check_overflow
 from .scale import Choice, Incoming, choose, to_weights
 from .sparse import SparseInput, SparseNetwork, SparsePopulation, SparseProjection
@@ -59,17 +59,29 @@ def quantise(network: SparseNetwork, chip: Chip) -> FixedNetwork:
     return fixed
 
 
+def check_encoding(source: SparseInput, chip: Chip) -> None:
+    """Raises `UnsupportedError` where the chip cannot carry the input's spikes."""
+    if source.node.encoding == "spikes" and source.node.max_value > 1 and not chip.graded:
+        raise UnsupportedError(
+            source.name,
+            f"sends spikes with payloads up to {source.node.max_value}, {chip.name} has binary spikes",
+            "train with binary spikes, or choose a target with graded ones",
+        )
+
+
+def check_population(population: SparsePopulation, chip: Chip) -> None:
+    """Raises `UnsupportedError` or `LimitError` where the chip has no such neuron."""
+    node = population.node
+    subtracts = node.reset != ("zero" if isinstance(node, FixedNeurons) else "hard") and not node.readout
+    check_neuron(population.name, chip, subtracts, population.refractory, READOUT_BITS * node.readout)
+
+
 def _encode_input(source: SparseInput, chip: Chip) -> FixedInput:
     node = source.node
+    check_encoding(source, chip)
     if node.encoding == "rate":
         return FixedInput(node.name, node.shape, "rate", node.max_value, 1)
     if node.encoding == "spikes":
-        if node.max_value > 1 and not chip.graded:
-            raise UnsupportedError(
-                node.name,
-                f"sends spikes with payloads up to {node.max_value}, {chip.name} has binary spikes",
-                "train with binary spikes, or choose a target with graded ones",
-            )
         return FixedInput(node.name, node.shape, "spikes", node.max_value, node.max_value)
     if not chip.graded:
         return FixedInput(node.name, node.shape, "bias", node.max_value, node.max_value)
@@ -98,9 +110,7 @@ def _quantise_population(
     network: SparseNetwork, population: SparsePopulation, inputs: tuple[FixedInput, ...], chip: Chip, offset: int
 ) -> tuple[tuple[FixedInput, ...], FixedPopulation, list[FixedProjection]]:
     """The population, its incoming projections, and the inputs with the payload bits that serve it best."""
-    node = population.node
-    subtracts = node.reset in ("soft", "none") and not node.readout
-    check_neuron(population.name, chip, subtracts, population.refractory, READOUT_BITS * node.readout)
+    check_population(population, chip)
     lowest = chip.limits.weight_exponent_min[0]
     best: tuple[float, tuple[FixedInput, ...], FixedPopulation, list[FixedProjection]] | None = None
     for candidate in _payload_choices(network, population, inputs):

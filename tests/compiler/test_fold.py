@@ -183,10 +183,6 @@ def test_nothing_that_went_in_is_changed():
 @pytest.mark.parametrize(
     ("nodes", "message"),
     [
-        (
-            [Conv2d("a", weight=np.ones((1, 1, 1, 1))), Conv2d("b", weight=np.ones((1, 1, 1, 1)))],
-            "b: follows a with no",
-        ),
         ([Scale("s", factor=np.ones(3)), Linear("a", weight=np.ones((2, 4)))], "s: has 3 channels, its input has 4"),
     ],
 )
