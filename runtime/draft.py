@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..compiler.decode import SYNAPSES_MAX
 from ..compiler.deliveries import Deliveries
-from ..compiler.fixed import FixedInput, FixedPopulation
+from ..compiler.fixed import VARYING, FixedInput, FixedPopulation
 from ..compiler.netlist import NONE
 from ..compiler.synapses import Synapses
 from ..errors import LimitError
@@ -179,14 +179,13 @@ class Draft:
     def _segments(self) -> Ints:
         row = self.row[self.number]
         core = np.repeat(np.arange(len(self.core_first) - 1), np.diff(self.core_first))
-        first = np.flatnonzero((np.diff(row, prepend=-1) != 0) | (np.diff(core, prepend=-1) != 0))
+        profiles = np.concatenate([p.profiles for p in self.head.populations])[self.number].astype(np.int64)
+        different = [np.diff(column, prepend=-2) != 0 for column in (row, core, *profiles[:, VARYING].T)]
+        first = np.flatnonzero(np.any(different, axis=0))
         last = np.append(first[1:], len(row))
-        constants = np.array(
-            [
-                (p.offset, 4095 - p.du, 4096 - p.dv, p.vth, p.profile[3], p.refractory, p.state_exp)
-                for p in self.head.populations
-            ]
-        ).reshape(-1, 7)
+        offset = np.array([p.offset for p in self.head.populations])[row[first]]
+        du, dv, drop, vth, model, refractory, state_exp, _ = profiles[first].T
+        constants = (offset, 4095 - du, 4096 - dv, vth, model, refractory, state_exp, drop)
         goals = [
             self.list_core[self.out_list[slice(*self.out_start[[a, b]])]] for a, b in zip(first, last, strict=True)
         ]
@@ -194,7 +193,7 @@ class Draft:
         has_bias = np.concatenate([[0], np.cumsum(self._biases("bias_mant") != 0)])
         by_host = [self.head.names.index(host.target) for host in self.head.hosts]
         always = (has_bias[last] - has_bias[first] == last - first) & ~np.isin(row[first], by_host)
-        columns = [first, last, core[first], row[first], goal, constants[row[first]], always]
+        columns = [first, last, core[first], row[first], goal, *constants, always]
         return np.column_stack(columns).astype(np.int64)
 
     def _biases(self, key: str) -> NDArray[np.int32]:

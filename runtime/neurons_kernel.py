@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .compiled import inlined, inner
-from .tables import FIRST, KEEP_U, KEEP_V, LAST, MODEL, REFRACTORY, STATE_EXP, VTH
+from .tables import DROP, FIRST, KEEP_U, KEEP_V, LAST, MODEL, REFRACTORY, STATE_EXP, VTH
 
 i4 = np.int32
 LIMIT = np.int32((1 << 23) - 1)
@@ -37,12 +37,12 @@ def _step_v(keep: Any, u: Any, bias: Any, v: Any) -> None:
 
 
 @inlined
-def _fire(threshold: Any, subtract: Any, v: Any, sent: Any) -> None:
+def _fire(threshold: Any, subtract: Any, drop: Any, v: Any, sent: Any) -> None:
     for n in range(len(v)):
         value = v[n]
         spike = value > threshold
         sent[n] = i4(spike)
-        v[n] = i4(i4(value - threshold) * subtract) if spike else value
+        v[n] = i4(i4(value - drop) * subtract) if spike else value
 
 
 @inner
@@ -51,10 +51,11 @@ def integrate(width: int, segment: Any, state: Any) -> None:
     first, last = segment[FIRST] * width, segment[LAST] * width
     u, v, sent, bias = state.u[first:last], state.v[first:last], state.sent[first:last], state.bias[first:last]
     _step_u(i4(segment[KEEP_U]), state.current[first:last], u)
-    keep, threshold, subtract = i4(segment[KEEP_V]), i4(segment[VTH] << 6), i4(segment[MODEL] >> 1 & 1)
+    keep, threshold = i4(segment[KEEP_V]), i4(segment[VTH] << 6)
+    subtract, drop = i4(segment[MODEL] >> 1 & 1), i4(segment[DROP])
     if segment[REFRACTORY] == 0:
         _step_v(keep, u, bias, v)
-        _fire(threshold, subtract, v, sent)
+        _fire(threshold, subtract, drop, v, sent)
         return
     rest = state.rest[first:last]
     for n in range(len(v)):
@@ -65,9 +66,22 @@ def integrate(width: int, segment: Any, state: Any) -> None:
         value = min(max(i4(i4(_decay(v[n], keep) + u[n]) + bias[n]), i4(-LIMIT)), LIMIT)
         spike = value > threshold
         sent[n] = i4(spike)
-        v[n] = i4(i4(value - threshold) * subtract) if spike else value
+        v[n] = i4(i4(value - drop) * subtract) if spike else value
         if spike:
             rest[n] = segment[REFRACTORY]
+
+
+@inner
+def integrator(width: int, segment: Any, state: Any) -> None:
+    """LIF without a spike, which sends how much v has changed."""
+    first, last = segment[FIRST] * width, segment[LAST] * width
+    u, v, sent, shift = state.u[first:last], state.v[first:last], state.sent[first:last], i4(segment[STATE_EXP])
+    for n in range(len(v)):
+        sent[n] = i4(v[n] >> shift)
+    _step_u(i4(segment[KEEP_U]), state.current[first:last], u)
+    _step_v(i4(segment[KEEP_V]), u, state.bias[first:last], v)
+    for n in range(len(v)):
+        sent[n] = i4(i4(v[n] >> shift) - sent[n])
 
 
 @inner

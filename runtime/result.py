@@ -22,7 +22,7 @@ class Trace:
     """Every step of one population, in the local steps of its window.
 
     Attributes:
-        spikes: (samples, steps, size) uint8; of sigma-delta neurons int32, the payloads sent.
+        spikes: (samples, steps, size) uint8; of sigma-delta neurons and integrators int32, the payloads sent.
         u, v: (samples, steps, size) int32, after the step's update; of sigma-delta neurons sigma and act.
     """
 

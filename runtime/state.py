@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from .compiled import inner
-from .tables import FIRST, LAST, MODEL, OFFSET, REFRACTORY, Flat
+from .tables import FIRST, GRADED, LAST, MODEL, OFFSET, REFRACTORY, SIGMA_DELTA, Flat
 
 SYNOPS, PACKETS, ACTIVE = range(3)
 """Kinds of a core's load in a step: synaptic operations, packets sent, neurons with something to do."""
@@ -32,7 +32,7 @@ class State(NamedTuple):
         sent: payloads of this step.
         values: those of the inputs.
         spikes: of each neuron.
-        paid: sums of payloads of sigma-delta neurons.
+        paid: sums of payloads of sigma-delta neurons and integrators.
         load: (2, kinds * cores) of this step and the next.
         steady: (kinds * cores) of steady inputs.
         total: spikes of each source over all samples of a call, inputs too.
@@ -59,13 +59,14 @@ class State(NamedTuple):
 def new_state(lanes: Any, net: Flat, inputs: int, cells: int, slots: int, cores: int) -> State:
     """All zero; arrays that no neuron needs are empty. `cores`: 0 where loads are not counted."""
     width, neurons = len(lanes), len(net.bias_mant)
-    graded = resting = 0
+    graded = resting = sigma_delta = 0
     for segment in net.segments:
-        graded = max(graded, segment[MODEL] & 1)
-        resting = max(resting, segment[REFRACTORY], segment[MODEL] & 1)
-    rest, error = neurons if resting else 0, neurons if graded else 0
+        graded = max(graded, segment[MODEL] & GRADED)
+        sigma_delta = max(sigma_delta, segment[MODEL] & SIGMA_DELTA)
+        resting = max(resting, segment[REFRACTORY], segment[MODEL] & SIGMA_DELTA)
+    rest, error, paid = neurons if resting else 0, neurons if sigma_delta else 0, neurons if graded else 0
     sizes = (
-        slots * cells, neurons, neurons, neurons, neurons, neurons, rest, error, neurons, inputs, neurons, error,
+        slots * cells, neurons, neurons, neurons, neurons, neurons, rest, error, neurons, inputs, neurons, paid,
         6 * cores, 3 * cores, neurons + inputs,
     )  # fmt: skip
     return State(

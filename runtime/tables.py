@@ -17,23 +17,28 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiler.fixed import FixedInput, FixedPopulation
+from ..compiler.fixed import MODELS, FixedInput, FixedPopulation
 
 Ints = NDArray[np.int64]
 
-FIRST, LAST, CORE, POPULATION, GOAL, OFFSET, KEEP_U, KEEP_V, VTH, MODEL, REFRACTORY, STATE_EXP, ALWAYS = range(13)
+FIRST, LAST, CORE, POPULATION, GOAL, OFFSET, KEEP_U, KEEP_V = range(8)
+VTH, MODEL, REFRACTORY, STATE_EXP, DROP, ALWAYS = range(8, 14)
 """Columns of `Flat.segments`.
 
 GOAL: the core that all packets reach, or -1. MODEL: as in `fixed.PROFILE`. KEEP_U, KEEP_V: 4095 - du, 4096 - dv.
 ALWAYS: whether each neuron has a bias, so that it has something to do in every step.
 """
+SIGMA_DELTA, INTEGRATOR = MODELS["sigma-delta"], MODELS["integrator"]
+GRADED = SIGMA_DELTA | INTEGRATOR
+"""Bits of MODEL; what a graded neuron sends is summed up."""
 
 
 class Flat(NamedTuple):
     """What the kernel gets; sources are the neurons, then the inputs.
 
     Attributes:
-        segments: (segments, 13) the neurons of one population on one core, and their constants.
+        segments: (segments, 14) neurons of one population on one core that stand side by side and decay alike, and
+            their constants.
         lane_start: (segments + 1,) the lanes of each segment, in `lanes`.
         lanes: (n, 2) where the lane's sums of the segment begin, and how far to shift them right.
         bias_mant, bias_exp: (neurons,) int32.

@@ -237,8 +237,8 @@ def put(index, value):
     [
         (array_changed("neurons", put(0, 1)), "its neurons do not stand on exactly one core each"),
         (array_changed("configuration", put(0, 9 << 16)), "names a profile that is not there"),
-        (array_changed("profiles", put((0, 2), 7)), "differ in their decays or threshold"),
-        (array_changed("profiles", put((slice(None), 2), 2**17)), "differ in their decays|vth is 131072"),
+        (array_changed("profiles", put((0, 2), 7)), "differ in more than their decays"),
+        (array_changed("profiles", put((slice(None), 2), 2**17)), "differ in more|vth is 131072"),
         (array_changed("out_core", put(0, 99)), "leads to a core that is not there"),
         (array_changed("out_axon", put(0, 60000)), "leads to an input axon that is not there"),
         (array_changed("out_start", put(0, 5)), "its output axons have broken starts"),
