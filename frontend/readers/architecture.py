@@ -21,20 +21,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
 from ...compiler.network import Network
 from ...errors import ModelFileError
 from .architecture_layers import KINDS, LayerKind
-from .chain import INPUT, Chain
+from .chain import Chain
 from .layers import OptionalShape, Piece, refuse
 from .options import ReadOptions
 
 MAX_FILE = 2**20
 MAX_LAYERS = 500
-UNUSED = ("num_batches_tracked", "mem", "syn", "spk", "graded_spikes_factor", "reset_mechanism_val", "beta", "v", "i")
-"""Tensors that say nothing about a trained network, or that a reader may leave out."""
+UNUSED = ("num_batches_tracked", "mem", "syn", "spk")
+"""Tensors that say nothing about a trained network."""
 
 State = Mapping[str, NDArray[Any]]
 
@@ -127,8 +126,6 @@ class _Layers:
             return known.make(name, self._settings(name, layer, known), self._arrays(name, known), shape)
 
         self.chain.add(name, make, sources, f"{kind}, carried as it is")
-        if known is not None and known.findings is not None:
-            self.chain.findings += known.findings(name, layer, self.state)
 
     def _settings(self, name: str, layer: dict[str, Any], kind: LayerKind) -> dict[str, Any]:
         own = {key: value for key, value in layer.items() if key not in ("kind", "name", "from")}
@@ -153,6 +150,3 @@ class _Layers:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
-
-
-__all__ = ["INPUT", "network_from_architecture", "np"]

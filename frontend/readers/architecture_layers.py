@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...compiler import nodes as ir
-from ...compiler.findings import Finding
-from .framework_neurons import Made, lapicque, norse, parametric_tau, snntorch, spikingjelly
-from .layers import LAYERS, Arrays, OptionalShape, Piece, Settings, needed, pair, refuse, short
+from .framework_neurons import NO_LEAK, Made, lapicque, norse, parametric_tau, snntorch, spikingjelly
+from .layers import LAYERS, Arrays, OptionalShape, Piece, Settings, needed, refuse, short
 from .module_tree import number
 
 MAX_ONE_TO_ONE = 4096
@@ -29,7 +28,6 @@ class LayerKind:
     make: Make
     settings: tuple[str, ...] = ()
     tensors: tuple[str, ...] = ()
-    findings: Callable[[str, Settings, Arrays], list[Finding]] | None = None
 
 
 def _stateless(kind: str) -> Make:
@@ -54,7 +52,7 @@ def _jelly(kind: str) -> Make:
         if kind == "ParametricLIFNode":
             tau = parametric_tau(float(number(needed(name, arrays, "w").astype(float))))
         elif kind == "IFNode":
-            tau, decay_input = float(2**90), False
+            tau, decay_input = NO_LEAK, False
         return Piece.of(spikingjelly(name, tau, settings.get("v_threshold", 1.0), reset, decay_input))
 
     return make
@@ -83,7 +81,7 @@ def _torch_neurons(name: str, kind: str, settings: Settings, arrays: Arrays, sha
         if own["readout"]:
             raise refuse(name, "is a Lapicque whose membrane is read out", "use snntorch.Leaky")
         return lapicque(name, constant("R"), constant("C"), constant("time_step", 1.0), **own)
-    own["reset_delay"] = _truth(name, settings, "reset_delay", True)
+    own["reset_delay"] = _truth(name, settings, "reset_delay", True) if "reset_delay" in settings else None
     alpha = constant("alpha") if base == "Synaptic" else 0.0
     return snntorch(name, kind, constant("beta"), alpha=alpha, **own)
 
@@ -100,11 +98,11 @@ def _snntorch(kind: str) -> Make:
         factor = number(arrays.get("graded_spikes_factor"))
         if factor is not None and factor != 1:
             raise refuse(name, f"its graded_spikes_factor is {short(factor)}", "put the factor into the next weights")
-        node, _ = _torch_neurons(name, kind, settings, arrays, shape)
+        node, findings = _torch_neurons(name, kind, settings, arrays, shape)
         if not kind.startswith("R"):
-            return Piece.of(node)
+            return Piece((node,), name, name, findings=findings)
         back = _recurrent(f"{name}.recurrent", arrays, shape)
-        return Piece((node, back), name, name, ((name, back.name), (back.name, name)))
+        return Piece((node, back), name, name, ((name, back.name), (back.name, name)), findings)
 
     return make
 
@@ -126,23 +124,6 @@ def _recurrent(name: str, arrays: Arrays, shape: OptionalShape) -> ir.Node:
     return ir.Linear(name, weight=np.diag(np.broadcast_to(value.astype(float).ravel(), shape)))
 
 
-def _delay_findings(kind: str) -> Callable[[str, Settings, Arrays], list[Finding]]:
-    """What a neuron of snnTorch leaves open."""
-
-    def findings(name: str, settings: Settings, state: Arrays) -> list[Finding]:
-        found = []
-        if "reset_delay" not in settings and kind != "Lapicque":
-            found.append(Finding(name, "assumed", "its reset acts one step late, as snnTorch does it by default"))
-        quirk = settings.get("reset_delay") is False and not settings.get("readout")
-        mechanism = number(state.get(f"{name}.reset_mechanism_val", np.zeros(1, int)))
-        if quirk and settings.get("reset_mechanism", RESETS[mechanism] if mechanism in (0, 1, 2) else "") == "subtract":
-            text = "a membrane above twice its threshold fires again at once, snnTorch waits a step"
-            found.append(Finding(name, "approximated", text, "train it with reset_delay=True"))
-        return found
-
-    return findings
-
-
 _WEIGHTS = ("weight", "bias")
 _JELLY = ("v_threshold", "v_reset")
 _SNN = ("beta", "threshold", "reset_mechanism_val", "graded_spikes_factor")
@@ -153,7 +134,7 @@ _LIF = ("tau", "tau_syn", "threshold", "gain", "bias")
 
 
 def _snn_kind(kind: str, settings: tuple[str, ...] = (), tensors: tuple[str, ...] = ()) -> LayerKind:
-    return LayerKind(_snntorch(kind), _SNN_SETTINGS + settings, _SNN + tensors, _delay_findings(kind))
+    return LayerKind(_snntorch(kind), _SNN_SETTINGS + settings, _SNN + tensors)
 
 
 KINDS: Mapping[str, LayerKind] = {
@@ -178,5 +159,3 @@ KINDS: Mapping[str, LayerKind] = {
     "norse.LI": LayerKind(_norse("LI"), (*_NORSE, "tau_syn_inv")),
 }
 """By the word after ``kind =``."""
-
-__all__ = ["KINDS", "LayerKind", "pair"]

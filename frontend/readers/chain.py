@@ -69,6 +69,7 @@ class Chain:
         if piece is None:
             self.exits[name], self.shapes[name] = self.exits.get(heard[0], heard[0]), shape
         else:
+            self.findings += piece.findings
             self._take(name, piece, heard, shape)
         self.last = name
 

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from ...compiler import nodes as ir
 from ...compiler.findings import Finding
-from ...compiler.node import LARGEST
 from .layers import OptionalShape, refuse, short
 
-Made = tuple[ir.LIF, list[Finding]]
+NO_LEAK = 2.0**60
+"""Steps: a membrane with this time constant loses nothing, in float64 exactly."""
+
+Made = tuple[ir.LIF, tuple[Finding, ...]]
 
 
 def spikingjelly(name: str, tau: float, threshold: Any, v_reset: Any, decay_input: Any) -> ir.LIF:
@@ -58,7 +60,7 @@ def snntorch(
     alpha: Any = 0.0,
     *,
     mechanism: str = "subtract",
-    reset_delay: bool = True,
+    reset_delay: bool | None = None,
     readout: bool = False,
     shape: OptionalShape = None,
 ) -> Made:
@@ -69,10 +71,12 @@ def snntorch(
     `reset_delay`, snnTorch takes the threshold away in the same step, and postpones each spike of a neuron whose u is
     above the threshold even then: that last part is not carried.
     """
-    findings = []
+    findings: list[Finding] = []
     decay, synaptic = (tau_of(name, key, v, shape) for key, v in (("beta", beta), ("alpha", alpha)))
-    late = reset_delay and not (kind == "Leaky" and mechanism == "zero") and mechanism != "none"
-    if mechanism == "subtract" and not reset_delay and not readout:
+    late = reset_delay is not False and not (kind == "Leaky" and mechanism == "zero") and mechanism != "none"
+    if late and reset_delay is None and kind != "Lapicque":
+        findings.append(Finding(name, "assumed", "its reset acts one step late, as in snnTorch by default"))
+    if mechanism == "subtract" and reset_delay is False:
         text = "a membrane above twice its threshold fires again at once, snnTorch without reset_delay waits a step"
         findings.append(Finding(name, "approximated", text, "train it with reset_delay=True"))
     resets: dict[str, Literal["hard", "soft", "none"]] = {"subtract": "soft", "zero": "hard", "none": "none"}
@@ -84,7 +88,7 @@ def snntorch(
         name, tau=decay, tau_syn=synaptic, threshold=per_neuron(name, "threshold", threshold, shape),
         reset=resets[mechanism], decay_input=False, fires="never" if readout else ">", reset_delay=late,
     )  # fmt: skip
-    return node, findings
+    return node, tuple(findings)
 
 
 def lapicque(name: str, resistance: Any, capacity: Any, step: Any, **settings: Any) -> Made:
@@ -132,9 +136,8 @@ def norse(
         raise refuse(name, f"rests at v_leak {leak:g}, which is not {other}", "train it with the same value")
     if threshold - leak <= 0:
         raise refuse(name, f"its threshold is {threshold - leak:g} above its rest", "correct them")
-    return ir.LIF(
-        name, tau=tau, tau_syn=tau_syn, threshold=threshold - leak, reset="soft" if soft else "hard", fires=">"
-    )
+    reset_to: Literal["hard", "soft"] = "soft" if soft else "hard"
+    return ir.LIF(name, tau=tau, tau_syn=tau_syn, threshold=threshold - leak, reset=reset_to, fires=">")
 
 
 def real(name: str, key: str, value: Any) -> float:
@@ -149,7 +152,7 @@ def time_constant(name: str, tau: Any) -> float:
     value = real(name, "tau", tau)
     if value < 1:
         raise refuse(name, f"its tau is {value:g} steps, at least 1 is needed", "correct it or use smaller steps")
-    return min(value, LARGEST)
+    return min(value, NO_LEAK)
 
 
 def per_neuron(name: str, key: str, value: Any, shape: OptionalShape) -> float | NDArray[Any]:
@@ -173,5 +176,5 @@ def per_neuron(name: str, key: str, value: Any, shape: OptionalShape) -> float |
 def tau_of(name: str, key: str, decay: Any, shape: OptionalShape) -> float | NDArray[Any]:
     """``1 / (1 - decay)``, the decay clamped to 0 … 1 as snnTorch does."""
     kept = 1 - np.clip(np.asarray(per_neuron(name, key, decay, shape)), 0, 1)
-    tau = 1 / np.maximum(kept, 1 / LARGEST)
+    tau = 1 / np.maximum(kept, 1 / NO_LEAK)
     return tau if tau.ndim else float(tau)

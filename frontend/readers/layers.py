@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...compiler import nodes as ir
+from ...compiler.findings import Finding
 from ...errors import UnsupportedError
 
 Settings = Mapping[str, Any]
@@ -20,12 +21,13 @@ OTHER_LAYER = "use another layer"
 
 @dataclass(frozen=True)
 class Piece:
-    """The nodes of one layer: edges among them, the one that others enter and the one that others hear."""
+    """The nodes of one layer: edges among them, the one that others enter and the one that others hear, findings."""
 
     nodes: tuple[ir.Node, ...]
     entry: str
     exit: str
     edges: tuple[tuple[str, str], ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @staticmethod
     def of(node: ir.Node) -> Piece:

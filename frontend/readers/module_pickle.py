@@ -10,7 +10,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from .pickle import CONSTANTS, ORDERED_DICT, PARAMETER, PLAIN, STORAGE_NAMES, TENSOR, GlobalName, InertUnpickler
+from .pickle import (
+    CONSTANTS,
+    ORDERED_DICT,
+    PARAMETER,
+    PLAIN,
+    STORAGE_NAMES,
+    TENSOR,
+    GlobalName,
+    InertUnpickler,
+    StorageReader,
+    TensorBuilder,
+)
 
 TENSOR_3 = "torch._utils._rebuild_tensor_v3"
 PARAMETER_WITH_STATE = "torch._utils._rebuild_parameter_with_state"
@@ -55,7 +66,12 @@ class ModuleUnpickler(InertUnpickler):
 
     max_marks: ClassVar[int] = 256
     protocols: ClassVar[tuple[int, ...]] = (2, 3, 4, 5)
-    tensor_of_type: TensorOfType | None = None
+
+    def __init__(
+        self, subject: str, storage: StorageReader, tensor: TensorBuilder, tensor_of_type: TensorOfType | None = None
+    ) -> None:
+        super().__init__(subject, storage, tensor)
+        self.tensor_of_type = tensor_of_type
 
     def _execute(self, name: str, arg: Any) -> None:
         if name in ("INT", "LONG", "LONG4"):
@@ -103,7 +119,7 @@ class ModuleUnpickler(InertUnpickler):
         if name == TENSOR.name and 6 <= len(args) <= 7:
             return self.tensor(*args[:4])
         if name == TENSOR_3 and len(args) in (7, 8) and isinstance(args[6], GlobalName) and self.tensor_of_type:
-            return self.tensor_of_type(*args[:4], args[6].name)
+            return self.tensor_of_type(args[0], args[1], args[2], args[3], args[6].name)
         if (name == PARAMETER.name and len(args) == 3) or (name == PARAMETER_WITH_STATE and len(args) == 4):
             return args[0]
         if name.startswith("torch._utils._rebuild"):

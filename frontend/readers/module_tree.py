@@ -124,6 +124,6 @@ def number(value: Any) -> Any:
         code = dtype.args[0] if isinstance(dtype, Stub) and dtype.name == "numpy.dtype" and dtype.args else None
         order = dtype.state[1] if isinstance(dtype, Stub) and isinstance(dtype.state, tuple) and dtype.state[1:] else ""
         known = code in ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u1", "b1") and order in ("<", "|")
-        if known and isinstance(raw, bytes) and len(raw) == int(code[1:]):
+        if known and isinstance(code, str) and isinstance(raw, bytes) and len(raw) == int(code[1:]):
             return np.frombuffer(raw, code.replace("b1", "?")).item()
     return value

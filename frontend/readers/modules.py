@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ...compiler.findings import Finding
 from ...compiler.network import Network
 from .chain import Chain
-from .framework_neurons import parametric_tau, spikingjelly
+from .framework_neurons import NO_LEAK, parametric_tau, spikingjelly
 from .layers import LAYERS, OptionalShape, Piece, refuse, short
 from .module_tree import HOOKS, Module, number
 from .options import ReadOptions
@@ -140,11 +140,11 @@ def _neurons(module: Module) -> Any:
             raise refuse(module.label, f"has no {key}", "save it again")
     decay_input: Any = values.get("decay_input", False)
     if module.kind == "ParametricLIFNode":
-        w: Callable[[], Any] = lambda: number(module.arrays.get("w"))  # noqa: E731
-        if not isinstance(w(), float):
+        w = number(module.arrays.get("w"))
+        if not isinstance(w, float):
             raise refuse(module.label, "has no single number w", "save it again")
-        tau = parametric_tau(w())
+        tau: Any = parametric_tau(w)
     else:
-        tau = values.get("tau") if module.kind == "LIFNode" else float(2**90)
+        tau = values.get("tau") if module.kind == "LIFNode" else NO_LEAK
         decay_input = decay_input if module.kind == "LIFNode" else False
     return spikingjelly(module.label, tau, values["v_threshold"], values["v_reset"], decay_input)

@@ -44,8 +44,7 @@ def read_torch(path: str | Path, options: ReadOptions | None = None) -> Network:
     path, options = Path(path), options or ReadOptions()
     with TorchArchive(path) as archive:
         storages = Storages(archive)
-        unpickler = ModuleUnpickler(str(path), storages.storage, storages.tensor)
-        unpickler.tensor_of_type = storages.tensor_of_type
+        unpickler = ModuleUnpickler(str(path), storages.storage, storages.tensor, storages.tensor_of_type)
         content = unpickler.load(archive.read("data.pkl", MAX_PICKLE))
     if isinstance(content, dict) and content.get("format") == FORMAT:
         return read_checkpoint(path)
