@@ -12,10 +12,12 @@ from snn_compile.compiler.fold import fold
 from snn_compile.compiler.lower import lower
 from snn_compile.compiler.network import Network
 from snn_compile.compiler.nodes import LIF, AvgPool2d, Conv2d, Delay, Flatten, Input, Linear
+from snn_compile.compiler.quantise import quantise
 from snn_compile.errors import SnnCompileError, UnsupportedError
 from snn_compile.hw_targets import chip as chips
+from snn_compile.runtime.engine import run_engine
 
-LOIHI2 = chips.load("loihi2")
+LOIHI1, LOIHI2 = chips.load("loihi1"), chips.load("loihi2")
 
 
 def constant(rng, low, high, size):
@@ -121,3 +123,57 @@ def test_delays_that_a_layer_mixes_are_refused():
     names = [node.name for node in nodes]
     with pytest.raises(UnsupportedError, match="late: has delays that differ, and pool mixes them"):
         fold(Network(nodes, tuple(zip(names, names[1:], strict=False)), steps=4))
+
+
+NEURONS = {
+    "decays of its own": {"tau": np.linspace(1.2, 8, 30), "tau_syn": np.linspace(1, 4, 30)},
+    "synaptic current": {"tau": 3.0, "tau_syn": 2.5, "bias": 0.05},
+    "thresholds of its own": {"threshold": np.linspace(0.4, 2.5, 30), "decay_input": False},
+    "snnTorch's Leaky": {"tau": 5.0, "decay_input": False, "reset": "soft", "reset_delay": True, "fires": ">"},
+    "late, with decays of its own": {
+        "tau": np.linspace(1.5, 9, 30), "decay_input": False, "reset": "soft", "reset_delay": True
+    },
+    "late zero": {"tau": 5.0, "decay_input": False, "reset_delay": True, "fires": ">"},
+    "no reset": {"tau": 4.0, "reset": "none"},
+    "soft": {"tau": 2.0, "reset": "soft"},
+}  # fmt: skip
+
+
+def one_layer(neuron, seed=0):
+    rng = np.random.default_rng(seed)
+    nodes = (
+        Input("x", shape=(20,), max_value=16),
+        Linear("fc", weight=rng.normal(0.1, 0.4, (30, 20)), bias=rng.normal(0, 0.1, 30)),
+        LIF("y", **neuron),
+    )
+    return Network(nodes, (("x", "fc"), ("fc", "y")), steps=16), rng.integers(0, 17, (60, 20))
+
+
+@pytest.mark.parametrize("name", NEURONS)
+def test_spikes_in_integers_are_those_of_the_float_neurons(name):
+    network, samples = one_layer(NEURONS[name])
+    fixed = quantise(balance(lower(fold(network)), LOIHI2), LOIHI2)
+    spikes = run_engine(fixed, samples, traces=["y"]).traces["y"].spikes
+    inputs = np.repeat(samples[:, None] / 16, 16, axis=1)
+    expected = np.stack([simulate(network, x)["y"] for x in inputs])
+    assert expected.sum() > 2000
+    assert (spikes != expected).sum() < 0.04 * expected.sum()
+
+
+def test_a_readout_is_the_membrane_at_the_end():
+    network, samples = one_layer({"tau": 6.0, "tau_syn": 2.0, "fires": "never", "bias": 0.1})
+    fixed = quantise(balance(lower(fold(network)), LOIHI2), LOIHI2)
+    counts = run_engine(fixed, samples).counts
+    inputs = np.repeat(samples[:, None] / 16, 16, axis=1)
+    expected = np.stack([simulate(network, x)["y"][-1] for x in inputs])
+    scale = (counts * expected).sum() / (expected**2).sum()
+    assert scale > 1000
+    assert np.abs(counts / scale - expected).max() < 0.02 * np.abs(expected).max()
+    with pytest.raises(UnsupportedError, match="y: sends spikes with payloads, loihi1 has binary spikes"):
+        quantise(balance(lower(fold(network)), LOIHI1), LOIHI1)
+
+
+def test_an_analogue_input_of_loihi1_reaches_no_synaptic_current():
+    network, _ = one_layer({"tau_syn": 2.0})
+    with pytest.raises(UnsupportedError, match="y: has a synaptic current, and its analogue input can only be loaded"):
+        quantise(balance(lower(fold(network)), LOIHI1), LOIHI1)
