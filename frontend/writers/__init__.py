@@ -1,0 +1,1 @@
+"""Writers: networks and programs in the formats of other tools."""
