@@ -1,4 +1,4 @@
-"""The commands snn-compile and snn-report, and what all commands share; the others are in `cli_run` and `cli_train`.
+"""The command snn-report, and what all commands share; the others are in `cli_compile`, `cli_run` and `cli_train`.
 
 Heavy modules are imported inside the commands, so that ``--help`` answers at once. Exit code 0: done; 1: the input or
 the network is at fault (one sentence on standard error); 2: wrong usage.
@@ -10,10 +10,8 @@ import contextlib
 import functools
 import hashlib
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterator
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,13 +28,6 @@ if TYPE_CHECKING:
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 JsonOut = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON, for programs.")]
 DataDir = Annotated[Path | None, typer.Option(help="The folder of the data set's files.")]
-
-
-class Effort(str, Enum):
-    """How hard the partition searches."""
-
-    fast = "fast"
-    best = "best"
 
 
 def _fail(message: str) -> None:
@@ -112,73 +103,11 @@ def check_outputs(source: Path, *outputs: Path | None) -> None:
             taken[real] = "another output"
 
 
-def _typed(name: str) -> str:
-    return shlex.join([name, *sys.argv[1:]])
-
-
-def _compile(
-    model: Annotated[Path | None, typer.Argument(help="A checkpoint of snn-train.")] = None,
-    target: Annotated[str | None, typer.Option(help="The chip, such as loihi2.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The program to write; MODEL.snnc if absent.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.")] = None,
-    json: JsonOut = None,
-    board: Annotated[str | None, typer.Option(help="The board; the smallest with enough chips if absent.")] = None,
-    effort: Annotated[Effort, typer.Option(help="How hard to search for few axons between cores.")] = Effort.fast,
-    unroll: Annotated[
-        bool, typer.Option("--unroll", help="Unroll convolutions, instead of sharing lists between places.")
-    ] = False,
-    list_targets: Annotated[bool, typer.Option("--list-targets", help="Show the targets and their limits.")] = False,
-    debug: Debug = False,
-) -> None:
-    """Compile a trained network into the synapse tables of a chip."""
-    if list_targets:
-        _list_targets()
-        return
-    if model is None or target is None:
-        raise typer.BadParameter("give a model and --target, or --list-targets")
-    out = out or model.parent / f"{model.stem}.snnc"
-    check_outputs(model, out, report, json)
-    from .compiler import file, render
-    from .compiler.pipeline import compile_network
-    from .compiler.report import to_json
-    from .frontend.readers import read_model
-    from .hw_targets import chip as chips
-
-    chip = chips.load(target)
-    network = read_model(model)
-    source = {"model": model.name, "model_sha256": sha256_of(model), "command": _typed("snn-compile")}
-    with bar("compiling") as progress:
-        compiled = compile_network(
-            network, chip, board=board, effort=effort.value, sharing=not unroll, source=source,
-            progress=lambda stage, done, total: progress(done, total),
-        )  # fmt: skip
-    file.save(compiled.program, out)
-    if report is not None:
-        write_whole(report, render.html(compiled.report).encode())
-    if json is not None:
-        write_whole(json, to_json(compiled.report))
-    render.show(render.terminal(compiled.report))
-    print("\nwrote " + ", ".join(str(path) for path in (out, report, json) if path))
-
-
 def sha256_of(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise ModelFileError(str(path), f"cannot be read ({error.strerror})", "check the path") from error
-
-
-def _list_targets() -> None:
-    from .hw_targets import chip as chips
-
-    for name in chips.names():
-        chip = chips.load(name)
-        boards = ", ".join(f"{board} {shape.chips[0]}" for board, shape in chip.boards.items())
-        print(
-            f"{name:8} {chip.title}: {chip.cores_per_chip} cores of {chip.neurons_per_core} neurons and "
-            f"{chip.synapse_words * 8 // 1024} KB of synapses; {'graded' if chip.graded else 'binary'} spikes; "
-            f"chips per board: {boards}"
-        )
 
 
 def _report(
@@ -213,5 +142,4 @@ def _report(
     render.show(render.terminal(report))
 
 
-compile_ = command(_compile)
 report = command(_report)

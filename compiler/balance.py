@@ -37,7 +37,7 @@ def window_offsets(network: SparseNetwork) -> dict[str, int]:
 
 
 def balance(network: SparseNetwork, chip: Chip) -> SparseNetwork:
-    """The same network with a delay on each projection that skips layers.
+    """The same network with a delay on each projection that skips layers, besides the delays that it has.
 
     Raises:
         LimitError: a delay exceeds the chip's.
@@ -46,20 +46,21 @@ def balance(network: SparseNetwork, chip: Chip) -> SparseNetwork:
     limit = chip.limits.delay_max[0]
     projections = []
     for q in network.projections:
-        delay = max(0, offsets[q.target] - offsets[q.source] - 1)
+        skipped = max(0, offsets[q.target] - offsets[q.source] - 1)
+        delay = skipped + q.synapses.max_delay
         if delay > limit:
             raise LimitError(
                 f"{q.source} -> {q.target}",
                 f"needs a delay of {delay} steps, {chip.name} has {limit}",
-                "shorten the path beside it",
+                "shorten it, or the path beside it",
                 value=delay,
                 limit=limit,
             )
-        projections.append(_delayed(q, delay))
+        projections.append(_delayed(q, skipped))
     return replace(network, projections=tuple(projections))
 
 
 def _delayed(projection: SparseProjection, delay: int) -> SparseProjection:
     synapses = projection.synapses
-    delays = np.full(len(synapses), delay, np.uint8)
+    delays = synapses.delays + np.uint8(delay)
     return replace(projection, synapses=replace(synapses, delays=delays))

@@ -58,14 +58,17 @@ FRACTION_BITS = 6
 REFRACTORY_MAX = 62
 """Loihi 1 counts 1 to 63 steps in 6 bits, of which the first is the spike's own (nengo-loihi)."""
 
-PROFILE = ("du", "dv", "vth", "model", "refractory", "state_exp", "payload", "drop")
+PROFILE = ("du", "dv", "drop", "vth", "model", "refractory", "state_exp", "payload")
 """Columns of a core's table of profiles. model: 1 sigma-delta, + 2 reset "subtract" or activation "identity", + 4
 cumulative, 8 integrator."""
+
+VARYING, COMMON = slice(0, 3), slice(3, 8)
+"""The columns in which the neurons of a population may differ, and those in which they may not."""
 
 MODELS = {"lif": 0, "sigma-delta": 1, "integrator": 8}
 
 NEURON_ARRAYS: dict[str, type] = {
-    "origin": np.int32, "bias_mant": np.int16, "bias_exp": np.uint8, "du": np.int16, "dv": np.int16
+    "origin": np.int32, "bias_mant": np.int16, "bias_exp": np.uint8, "du": np.int16, "dv": np.int16, "drop": np.int32
 }  # fmt: skip
 """The arrays of a `FixedPopulation`, one value per neuron."""
 
@@ -133,7 +136,8 @@ class FixedPopulation:
         activation, cumulative: of a sigma-delta neuron.
         state_exp: of a sigma-delta neuron or integrator, 0 … 7.
         payload: no spike carries more than this, up or down; 1 for LIF neurons, proven for others.
-        drop: what the reset "subtract" takes from v, 0 (no reset) … 2^23 - 1, in units of v; ``vth << 6`` if absent.
+        drop: (size,) int32, what the reset "subtract" takes from v, 0 (no reset) … 2^23 - 1, in units of v; one number
+            for all is possible, ``vth << 6`` if absent.
     """
 
     name: str
@@ -152,7 +156,7 @@ class FixedPopulation:
     cumulative: bool = False
     state_exp: int = 0
     payload: int = 1
-    drop: int | None = None
+    drop: Any = None
 
     def __post_init__(self) -> None:
         if self.drop is None:
@@ -161,7 +165,7 @@ class FixedPopulation:
             object.__setattr__(self, "payload", 2 * U_LIMIT >> self.state_exp)
         for key, dtype in NEURON_ARRAYS.items():
             array = np.asarray(getattr(self, key))
-            if key in ("du", "dv"):
+            if key in ("du", "dv", "drop"):
                 array = np.broadcast_to(array, self.origin.shape)
             if not np.array_equal(array.astype(dtype), array):
                 raise LimitError(self.name, f"{key} does not fit {np.dtype(dtype).name}", "scale the population down")
@@ -219,21 +223,22 @@ class FixedPopulation:
         """(size, 8) what each neuron may have in common with others, as rows of a core's table; see `PROFILE`."""
         variant = self.reset == "subtract" or self.activation == "identity"
         code = MODELS[self.model] + 2 * variant + 4 * self.cumulative
-        common = (self.vth, code, self.refractory, self.state_exp, self.payload, self.drop)
         rows = np.empty((self.size, len(PROFILE)), np.int32)
-        rows[:, 0], rows[:, 1], rows[:, 2:] = self.du, self.dv, common
+        rows[:, VARYING] = np.stack([self.du, self.dv, self.drop], axis=1)
+        rows[:, COMMON] = self.vth, code, self.refractory, self.state_exp, self.payload
         return rows
 
     @staticmethod
     def of_profiles(profiles: NDArray[Any]) -> dict[str, Any]:
-        """The fields that `profiles` was made of; the neurons of a population differ in du and dv only.
+        """The fields that `profiles` was made of; the neurons of a population differ in du, dv and drop only.
 
-        >>> FixedPopulation.of_profiles(np.array([[4095, 2048, 100, 2, 0, 0, 1, 6400]]))["reset"]
+        >>> FixedPopulation.of_profiles(np.array([[4095, 2048, 6400, 100, 2, 0, 0, 1]]))["reset"]
         'subtract'
         """
-        vth, code, refractory, state_exp, payload, drop = profiles[0, 2:].tolist()
-        fields: dict[str, Any] = {"du": profiles[:, 0], "dv": profiles[:, 1], "vth": vth, "refractory": refractory}
-        fields |= {"state_exp": state_exp, "payload": payload, "drop": drop}
+        du, dv, drop = profiles[:, VARYING].T
+        vth, code, refractory, state_exp, payload = profiles[0, COMMON].tolist()
+        fields: dict[str, Any] = {"du": du, "dv": dv, "drop": drop, "vth": vth, "refractory": refractory}
+        fields |= {"state_exp": state_exp, "payload": payload}
         if code & MODELS["integrator"]:
             return fields | {"model": "integrator"}
         if code & MODELS["sigma-delta"]:

@@ -21,6 +21,7 @@ from .nodes import (
     AvgPool2d,
     BatchNorm,
     Conv2d,
+    Delay,
     Dropout,
     Flatten,
     FloatArray,
@@ -29,6 +30,7 @@ from .nodes import (
     MaxPool2d,
     Node,
     Normalise,
+    Population,
     Scale,
     Shape,
 )
@@ -42,6 +44,8 @@ Affine = tuple[FloatArray, FloatArray]
 def fold(network: Network) -> Network:
     """The same network with one `Linear` or `Conv2d` (and `Flatten` where shapes ask for it) on each path.
 
+    A `Delay` stays, next to the population whose values it holds back.
+
     Shapes of populations, outputs and steps stay; every value stays the same up to rounding of float64.
 
     Raises:
@@ -53,7 +57,7 @@ def fold(network: Network) -> Network:
     [[0.5, 0.0], [0.0, 0.5]]
     """
     network = _pools_as_neurons(network)
-    populations = [node for node in network.nodes if isinstance(node, (Input, LIF))]
+    populations = [node for node in network.nodes if isinstance(node, (Input, Population))]
     nodes: list[Node] = []
     edges: list[tuple[str, str]] = []
     taken = {node.name for node in populations}
@@ -63,12 +67,31 @@ def fold(network: Network) -> Network:
             if target != population.name:
                 continue
             source, chain = path(network, edge_source)
+            early, chain, late = take_delays(chain)
             layer = _fold_chain(chain, network.shapes[source], f"{source}-{target}")
-            layer = replace(layer, name=_free(layer.name, taken))
-            folded = _with_flatten(layer, _free(f"{layer.name}-flat", taken), network, source, target)
+            layer = replace(layer, name=free_name(layer.name, taken))
+            folded = _with_flatten(layer, free_name(f"{layer.name}-flat", taken), network, source, target)
+            folded = [*early, *folded, *late]
             nodes += folded
+            taken |= {node.name for node in folded}
             edges += itertools.pairwise([source, *(node.name for node in folded), target])
     return replace(network, nodes=tuple(nodes), edges=tuple(edges))
+
+
+def take_delays(chain: Sequence[Node]) -> tuple[list[Delay], list[Node], list[Delay]]:
+    """(delays of the source's values, the other nodes, delays of the target's) of a path."""
+    layers = [i for i, node in enumerate(chain) if isinstance(node, (Linear, Conv2d))]
+    first = layers[0] if layers else len(chain)
+    for i, node in enumerate(chain):
+        if isinstance(node, Delay) and isinstance(node.steps, np.ndarray):
+            between = chain[:i] if i < first else chain[i + 1 :]
+            mixing = [n.name for n in between if isinstance(n, (Linear, Conv2d, AvgPool2d))]
+            if mixing:
+                problem = f"has delays that differ, and {mixing[0]} mixes them"
+                raise UnsupportedError(node.name, problem, "put it right before or behind neurons, or use one delay")
+    early = [node for node in chain[:first] if isinstance(node, Delay)]
+    late = [node for node in chain[first:] if isinstance(node, Delay)]
+    return early, [node for node in chain if not isinstance(node, Delay)], late
 
 
 def _pools_as_neurons(network: Network) -> Network:
@@ -83,14 +106,16 @@ def _pools_as_neurons(network: Network) -> Network:
         if isinstance(node, MaxPool2d):
             (before,) = (s for s, t in network.edges if t == node.name)
             source, chain = path(network, before)
-            spikes = isinstance(network.by_name[source], LIF) and all(isinstance(step, Dropout) for step in chain)
+            spikes = isinstance(network.by_name[source], Population) and all(
+                isinstance(step, Dropout) for step in chain
+            )
             if not spikes:
                 raise UnsupportedError(
-                    node.name, f"pools the result of {before}, no spikes", "put it behind a LIF layer"
+                    node.name, f"pools the result of {before}, no spikes", "put it behind spiking neurons"
                 )
             channels = network.shapes[source][0]
             window = np.ones((channels, 1, *node.kernel))
-            layer = Conv2d(_free(f"{node.name}-or", taken), weight=window, stride=node.stride, groups=channels)
+            layer = Conv2d(free_name(f"{node.name}-or", taken), weight=window, stride=node.stride, groups=channels)
             nodes += [layer, LIF(node.name, tau=NO_LEAK, threshold=0.5, decay_input=False)]
             del edges[before, node.name]
             edges |= {(before, layer.name): None, (layer.name, node.name): None}
@@ -99,7 +124,7 @@ def _pools_as_neurons(network: Network) -> Network:
     return replace(network, nodes=tuple(nodes), edges=tuple(edges))
 
 
-def _free(name: str, taken: set[str]) -> str:
+def free_name(name: str, taken: set[str]) -> str:
     """`name`, or with a number behind it where that is taken; taken from now on."""
     numbered = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
     chosen = next(candidate for candidate in numbered if candidate not in taken)
@@ -120,7 +145,7 @@ def path(network: Network, name: str) -> tuple[str, list[Node]]:
     """The population that a path comes from, and the stateless nodes on the way, first to last."""
     chain: list[Node] = []
     node = network.by_name[name]
-    while not isinstance(node, (Input, LIF)):
+    while not isinstance(node, (Input, Population)):
         chain.append(node)
         node = network.by_name[next(s for s, t in network.edges if t == node.name)]
     return node.name, chain[::-1]
@@ -133,11 +158,7 @@ def _fold_chain(chain: Sequence[Node], shape: Shape, name: str) -> Linear | Conv
     for node in chain:
         after_shape = node.output_shape(after_shape)
         if isinstance(node, (Linear, Conv2d)):
-            if layer is not None:
-                raise UnsupportedError(
-                    node.name, f"follows {layer.name} with no neurons between them", "multiply the two, or add a LIF"
-                )
-            layer = _fold_before(before, node, shape)
+            layer = _fold_before(before, node, shape) if layer is None else _product(layer, node)
         elif layer is None:
             before.append(node)
         else:
@@ -145,6 +166,18 @@ def _fold_chain(chain: Sequence[Node], shape: Shape, name: str) -> Linear | Conv
     if layer is None:
         layer = _fold_before([], *_relay(before, shape, name))
     return layer
+
+
+def _product(first: Linear | Conv2d, second: Linear | Conv2d) -> Linear:
+    """Two linear layers with no neurons between them, as one with the name of the second."""
+    if not (isinstance(first, Linear) and isinstance(second, Linear)):
+        problem = f"follows {first.name} with no neurons between them"
+        raise UnsupportedError(second.name, problem, "multiply the two, or add neurons")
+    weight = second.weight.astype(np.float64) @ first.weight
+    if first.bias is None:
+        return replace(second, weight=weight)
+    bias = second.weight @ first.bias.astype(np.float64) + (0 if second.bias is None else second.bias)
+    return replace(second, weight=weight, bias=bias)
 
 
 def _relay(before: Sequence[Node], shape: Shape, name: str) -> tuple[Conv2d | Linear, Shape]:

@@ -3,56 +3,69 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import NetworkError, UnsupportedError
-from .fold import path
+from ..errors import LimitError, NetworkError, UnsupportedError
+from .dead import remove_dead
+from .fold import free_name, path
 from .network import Network
-from .nodes import LIF, Conv2d, FloatArray, Input, Linear, Shape
+from .nodes import LIF, Conv2d, Delay, FixedNeurons, FloatArray, Input, Linear, Node, Population, Shape
 from .sparse import Census, SparseInput, SparseNetwork, SparsePopulation, SparseProjection
 from .synapses import Synapses
+from .unroll import possible_synapses, unroll
 
-Mask = NDArray[np.bool_]
+DELAY_MAX = 255
+"""Steps; a chip has less."""
 
 
 def lower(network: Network) -> SparseNetwork:
     """Unrolls each layer into synapses and removes the neurons that cannot matter.
+
+    Weights and biases take up what is constant in their neurons: gain, 1 / tau where the input decays, and 1 /
+    threshold where thresholds differ. Where the bias of a layer is delayed, or goes through a synaptic current, it
+    becomes a synapse from a neuron that fires in every step.
 
     Removed are neurons that can never fire (the largest input that they can get stays below the threshold for a
     whole window) and neurons that nobody hears, each as often as it finds more. Inputs and outputs keep their size.
 
     Raises:
         NetworkError: an output can never fire.
-        UnsupportedError: the network has several inputs.
+        UnsupportedError: the network has several inputs, or a reset that no neuron can make.
     """
     inputs = tuple(_input(network, node) for node in network.nodes if isinstance(node, Input))
     if len(inputs) > 1:
         raise UnsupportedError("network", f"has {len(inputs)} inputs, one is possible", "join them into one")
+    clock = free_name("constant", {node.name for node in network.nodes})
     populations, census = [], []
     projections: dict[tuple[str, str], SparseProjection] = {}
+    drives: dict[str, list[_Drive]] = {}
     for node in network.nodes:
-        if not isinstance(node, LIF):
+        if not isinstance(node, Population):
             continue
-        shape = network.shapes[node.name]
-        size = math.prod(shape)
-        bias = np.zeros(size)
+        scaled = _Scaled.of(node, network.shapes[node.name])
+        steady, late = np.zeros(scaled.size), []
         for layer_name in (s for s, t in network.edges if t == node.name):
-            source, chain = path(network, layer_name)
-            (layer,) = (step for step in chain if isinstance(step, (Linear, Conv2d)))
-            synapses = unroll(layer, network.shapes[source])
-            possible = possible_synapses(layer, network.shapes[source])
-            bias += _bias(layer, network.shapes[layer.name])
-            made, count = SparseProjection(layer.name, source, node.name, synapses), len(synapses)
-            if (source, node.name) in projections:
-                made = _sum(projections[source, node.name], made)
-            projections[source, node.name] = made
-            census.append(Census(layer.name, source, node.name, possible, count))
-        populations.append(
-            SparsePopulation(node, shape, np.arange(size, dtype=np.int32), bias, _rate(network, node.name, size))
-        )
+            made, drive, count = _project(network, node.name, layer_name)
+            made = replace(made, synapses=_rescaled(made.synapses, scaled.gain))
+            steady += np.where(drive.delays == 0, drive.bias, 0)
+            late.append(_Drive(np.where(drive.delays == 0, 0, drive.bias), drive.delays))
+            if (made.source, node.name) in projections:
+                made = _sum(projections[made.source, node.name], made)
+            projections[made.source, node.name] = made
+            census.append(count)
+        direct, slow = scaled.split(steady)
+        rows = [_Drive(row.bias * scaled.gain, row.delays) for row in late if row.bias.any()]
+        rows += [_Drive(slow, np.zeros(scaled.size, np.int64))] if slow.any() else []
+        if rows:
+            drives[node.name] = rows
+        populations.append(scaled.population(node, direct, _rate(network, node.name, scaled.size)))
+    if drives:
+        projections |= {(clock, target): _clocked(clock, target, drives) for target in drives}
+        populations.insert(0, _clock(clock, max(map(len, drives.values()))))
     whole = SparseNetwork(
         inputs,
         tuple(populations),
@@ -65,76 +78,129 @@ def lower(network: Network) -> SparseNetwork:
     return remove_dead(whole)
 
 
-def _inside(layer: Conv2d, axis: int, tap: int, size: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The rows (or columns) of the result that a tap of the kernel reaches from inside the image, and from where."""
-    place = np.arange(count) * layer.stride[axis] - layer.padding[axis] + tap * layer.dilation[axis]
-    rows = np.flatnonzero((place >= 0) & (place < size))
-    return rows, place[rows]
+@dataclass(frozen=True)
+class _Scaled:
+    """The constants of a population, per neuron, once its threshold is one number; see `SparsePopulation`."""
+
+    shape: Shape
+    gain: FloatArray
+    bias: FloatArray
+    keep: FloatArray
+    keep_syn: FloatArray
+    drop: FloatArray
+    threshold: float
+    refractory: int
+
+    @classmethod
+    def of(cls, node: LIF | FixedNeurons, shape: Shape) -> _Scaled:
+        size = math.prod(shape)
+        if isinstance(node, FixedNeurons):
+            none, one = np.zeros(size), np.ones(size)
+            return cls(shape, one, none, none, none, none, 1.0, node.refractory)
+        constant = {key: np.asarray(getattr(node, key), np.float64).ravel() for key in node.constants}
+        tau, threshold = constant["tau"], constant["threshold"]
+        if node.readout:
+            threshold = np.ones(1)
+        unit = 1.0 if len(threshold) == 1 else 1 / threshold
+        share = (1 / tau if node.decay_input else 1.0) * unit
+        keep = 1 - 1 / tau
+        whole = float(threshold[0]) if len(threshold) == 1 else 1.0
+        arrays = (constant["gain"] * share, constant["bias"] * share, keep, 1 - 1 / constant["tau_syn"])
+        gain, bias, keep, keep_syn, drop = (np.broadcast_to(a, size) for a in (*arrays, _drop(node, keep, whole)))
+        late = node.reset_delay and node.reset == "hard" and not node.readout
+        return cls(shape, gain, bias, keep, keep_syn, drop, whole, node.refractory + late)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def split(self, steady: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(bias of v, weights of a constant source) from the biases of the layers before."""
+        slow = self.keep_syn != 0
+        return self.bias + np.where(slow, 0, steady * self.gain), np.where(slow, steady * self.gain, 0)
+
+    def population(self, node: LIF | FixedNeurons, bias: FloatArray, rate: FloatArray | None) -> SparsePopulation:
+        origin = np.arange(self.size, dtype=np.int32)
+        return SparsePopulation(
+            node, self.shape, origin, bias, self.keep, self.keep_syn, self.drop, self.threshold, self.refractory, rate
+        )
 
 
-def tap_prices(layer: Linear | Conv2d, shape: Shape, price: FloatArray | None = None) -> FloatArray:
-    """What each weight of a layer costs in unrolled synapses, or at a price per synapse of its source.
+def _drop(node: LIF, keep: FloatArray, threshold: float) -> FloatArray:
+    """What a spike takes from v.
 
-    Args:
-        shape: of the input.
-        price: of this shape; None: 1.
-
-    Returns:
-        An array that broadcasts to the shape of the weight.
-
-    >>> tap_prices(Conv2d("c", weight=np.ones((8, 4, 3, 3)), padding=(1, 1)), (4, 32, 32))[0, 0].astype(int).tolist()
-    [[961, 992, 961], [992, 1024, 992], [961, 992, 961]]
+    A reset one step late takes the threshold after the decay, so at once it takes ``threshold / keep``; a late hard
+    reset empties v and the next step's input: a hard reset, and one step of rest.
     """
-    price = np.ones(shape) if price is None else price.reshape(shape)
-    if isinstance(layer, Linear):
-        return price.reshape(1, -1)
-    out, inside, kernel_rows, kernel_columns = layer.weight.shape
-    _, height, width = shape
-    _, rows, columns = layer.output_shape(shape)
-    sums = np.empty((shape[0], kernel_rows, kernel_columns))
-    for ky, kx in np.ndindex(kernel_rows, kernel_columns):
-        (_, y), (_, x) = _inside(layer, 0, ky, height, rows), _inside(layer, 1, kx, width, columns)
-        sums[:, ky, kx] = price[:, y[:, None], x].sum(axis=(1, 2))
-    group = np.arange(out) // (out // layer.groups)
-    channels: FloatArray = group[:, None] * inside + np.arange(inside)
-    return sums[channels]
+    if node.reset_delay and node.refractory:
+        raise UnsupportedError(node.name, "resets one step late and then rests", "leave one of the two out")
+    if node.reset != "soft" or node.readout:
+        return np.zeros(1)
+    if not node.reset_delay:
+        return np.full(1, threshold)
+    if (keep <= 0).any():
+        problem = "subtracts its threshold one step late, and keeps nothing of its membrane until then"
+        raise UnsupportedError(node.name, problem, "reset in the same step, or keep a part of the membrane (beta > 0)")
+    return threshold / keep
 
 
-def possible_synapses(layer: Linear | Conv2d, shape: Shape) -> int:
-    """Unrolled synapses of a layer without pruning, for an input of `shape`.
+@dataclass(frozen=True)
+class _Drive:
+    """(size,) constant inputs of a population, and the steps that each comes late."""
 
-    >>> possible_synapses(Conv2d("c", weight=np.ones((8, 4, 3, 3)), padding=(1, 1)), (4, 32, 32))
-    282752
-    """
-    prices = tap_prices(layer, shape)
-    return int(prices.sum()) * (layer.weight.size // prices.size)
+    bias: FloatArray
+    delays: NDArray[np.int64]
 
 
-def unroll(layer: Linear | Conv2d, shape: Shape) -> Synapses:
-    """The synapses of a layer that sees an input of `shape`.
+def _clock(name: str, size: int) -> SparsePopulation:
+    """Neurons that fire in every step."""
+    none = np.zeros(size)
+    node = LIF(name, tau=1.0)
+    return SparsePopulation(node, (size,), np.arange(size), none + 2, none, none, none, 1.0, 0, none + 1)
 
-    >>> conv = Conv2d("c", weight=np.ones((1, 1, 3, 3)), padding=(1, 1))
-    >>> len(unroll(conv, (1, 2, 2)))          # a border drops what falls outside the image
-    16
-    """
-    if isinstance(layer, Linear):
-        return Synapses.from_dense(layer.weight.astype(np.float64))
-    _, height, width = shape
-    out, inside, kernel_rows, kernel_columns = layer.weight.shape
-    _, rows, columns = layer.output_shape(shape)
-    group = np.arange(out) // (out // layer.groups)
-    parts = []
-    for ky, kx in np.ndindex(kernel_rows, kernel_columns):
-        (r, y), (c, x) = _inside(layer, 0, ky, height, rows), _inside(layer, 1, kx, width, columns)
-        o, i = np.nonzero(layer.weight[:, :, ky, kx])
-        place_in = (y[:, None] * width + x).ravel()
-        place_out = (r[:, None] * columns + c).ravel()
-        sources = (group[o] * inside + i)[:, None] * (height * width) + place_in
-        targets = o[:, None] * (rows * columns) + place_out
-        weights = np.repeat(layer.weight[o, i, ky, kx].astype(np.float64), len(place_in))
-        parts.append((sources.ravel(), targets.ravel(), weights))
-    sources, targets, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Synapses.from_triples(math.prod(shape), out * rows * columns, sources, targets, weights)
+
+def _clocked(clock: str, target: str, drives: Mapping[str, list[_Drive]]) -> SparseProjection:
+    """Synapses from neurons that fire in every step, one for each of the drives of a population."""
+    rows = max(map(len, drives.values()))
+    weights, delays = np.zeros((2, len(drives[target][0].bias), rows))
+    for row, drive in enumerate(drives[target]):
+        weights[:, row], delays[:, row] = drive.bias, drive.delays
+    synapses = Synapses.from_dense(weights, delays.astype(np.uint8))
+    return SparseProjection(f"{target} bias", clock, target, synapses)
+
+
+def _project(network: Network, target: str, last: str) -> tuple[SparseProjection, _Drive, Census]:
+    """(synapses, biases, census) of the path that ends with the node `last` before the population `target`."""
+    source, chain = path(network, last)
+    (place,) = (i for i, step in enumerate(chain) if isinstance(step, (Linear, Conv2d)))
+    layer = chain[place]
+    assert isinstance(layer, (Linear, Conv2d))
+    synapses = unroll(layer, network.shapes[source])
+    possible = possible_synapses(layer, network.shapes[source])
+    count = Census(layer.name, source, target, possible, len(synapses))
+    behind = _delays(chain[place:], synapses.n_target)
+    delays = _delays(chain[:place], synapses.n_source)[synapses.sources] + behind[synapses.targets]
+    longest = int(delays.max(initial=0))
+    if longest > DELAY_MAX:
+        problem = f"needs a delay of {longest} steps, {DELAY_MAX} are possible"
+        raise LimitError(f"{source} -> {target}", problem, "shorten it", value=longest, limit=DELAY_MAX)
+    synapses = replace(synapses, delays=delays.astype(np.uint8))
+    drive = _Drive(_bias(layer, network.shapes[layer.name]), behind)
+    return SparseProjection(layer.name, source, target, synapses), drive, count
+
+
+def _delays(chain: Sequence[Node], size: int) -> NDArray[np.int64]:
+    """(size,) the sum of all delays among the nodes."""
+    total = np.zeros(size, np.int64)
+    for node in chain:
+        if isinstance(node, Delay):
+            total = total + np.asarray(node.steps).ravel()
+    return total
+
+
+def _rescaled(synapses: Synapses, gain: FloatArray) -> Synapses:
+    """With the weights into each neuron multiplied by its gain."""
+    return synapses.with_weights(synapses.weights * gain[synapses.targets])
 
 
 def _bias(layer: Linear | Conv2d, shape: Shape) -> FloatArray:
@@ -148,10 +214,21 @@ def _bias(layer: Linear | Conv2d, shape: Shape) -> FloatArray:
 
 def _sum(first: SparseProjection, second: SparseProjection) -> SparseProjection:
     """Two layers between the same populations as one projection."""
-    total = (first.synapses.matrix() + second.synapses.matrix()).tocoo()
+    layer = f"{first.layer} + {second.layer}"
     sizes = first.synapses.n_source, first.synapses.n_target
-    synapses = Synapses.from_triples(*sizes, total.col, total.row, total.data)
-    return replace(first, layer=f"{first.layer} + {second.layer}", synapses=synapses)
+    matrices = [q.synapses.matrix() for q in (first, second)]
+    total = (matrices[0] + matrices[1]).tocoo()
+    delays = np.unique(np.concatenate([q.synapses.delays for q in (first, second)]))
+    if len(delays) == 1:
+        synapses = Synapses.from_triples(*sizes, total.col, total.row, total.data)
+        return replace(first, layer=layer, synapses=replace(synapses, delays=np.full(len(synapses), delays[0])))
+    if (abs(matrices[0]).sign().multiply(abs(matrices[1]).sign())).nnz:
+        problem = "join the same neurons with different delays"
+        raise UnsupportedError(layer, problem, "give them the same delay, or a layer of neurons of its own")
+    parts = [(q.synapses.sources, q.synapses.targets, q.synapses.weights, q.synapses.delays) for q in (first, second)]
+    return replace(
+        first, layer=layer, synapses=Synapses.from_triples(*sizes, *map(np.concatenate, zip(*parts, strict=True)))
+    )
 
 
 def _input(network: Network, node: Input) -> SparseInput:
@@ -173,68 +250,3 @@ def _rate(network: Network, name: str, size: int) -> FloatArray | None:
     if len(rate) != size or not np.isfinite(rate).all() or rate.min(initial=0) < 0 or rate.max(initial=0) > 1:
         raise NetworkError(name, f"its {len(rate)} firing rates do not fit {size} neurons", "measure them again")
     return rate
-
-
-def remove_dead(network: SparseNetwork) -> SparseNetwork:
-    """Without the neurons that can never fire, or that no output hears, transitively in both directions."""
-    can_fire = _can_fire(network)
-    heard = _heard(network, can_fire)
-    live = {p.name: can_fire[p.name] & heard[p.name] for p in network.populations}
-    dead = [p for p in network.populations if not live[p.name].any()]
-    if any(p.name in network.outputs for p in dead):
-        problem = f"none of its {dead[0].size} neurons can fire and is heard by an output"
-        raise NetworkError(dead[0].name, problem, "prune less or train longer")
-    kept = {name: np.ones_like(mask) if name in network.outputs else mask for name, mask in live.items()}
-    gone = {p.name for p in dead}
-    populations = tuple(_select(p, kept[p.name]) for p in network.populations if p.name not in gone)
-    projections = []
-    for q in network.projections:
-        if gone & {q.source, q.target}:
-            continue
-        synapses = q.synapses
-        useful = can_fire[q.target][synapses.targets] & can_fire[q.source][synapses.sources]
-        synapses = synapses.with_weights(np.where(useful, synapses.weights, 0))
-        sources = kept.get(q.source, np.ones(synapses.n_source, bool))
-        projections.append(replace(q, synapses=synapses.select(sources, kept[q.target])))
-    return replace(network, populations=populations, projections=tuple(projections))
-
-
-def _select(population: SparsePopulation, keep: Mask) -> SparsePopulation:
-    rate = None if population.rate is None else population.rate[keep]
-    return replace(population, origin=population.origin[keep], bias=population.bias[keep], rate=rate)
-
-
-def _can_fire(network: SparseNetwork) -> dict[str, Mask]:
-    """Per population, whether the largest possible input reaches the threshold within one window."""
-    alive = {name: np.ones(p.size, bool) for name, p in network.by_name.items()}
-    changed = True
-    while changed:
-        changed = False
-        for p in network.populations:
-            drive = p.bias.copy()
-            for q in network.projections:
-                if q.target == p.name:
-                    positive = np.maximum(q.synapses.weights, 0) * alive[q.source][q.synapses.sources]
-                    drive += np.bincount(q.synapses.targets, positive, p.size)
-            keep = 1 - 1 / p.node.tau
-            gain = (1 / p.node.tau if p.node.decay_input else 1.0) * sum(keep**i for i in range(network.steps))
-            now = alive[p.name] & (drive * gain >= p.node.threshold * (1 - 1e-5))
-            changed |= bool((now != alive[p.name]).any())
-            alive[p.name] = now
-    return alive
-
-
-def _heard(network: SparseNetwork, can_fire: dict[str, Mask]) -> dict[str, Mask]:
-    """Per population, whether a path of synapses leads to an output neuron that can fire."""
-    heard = {name: np.full(p.size, name in network.outputs) for name, p in network.by_name.items()}
-    changed = True
-    while changed:
-        changed = False
-        for q in network.projections:
-            listening = heard[q.target] & can_fire[q.target]
-            reaches = np.zeros(q.synapses.n_source, bool)
-            reaches[q.synapses.sources[listening[q.synapses.targets]]] = True
-            now = heard[q.source] | reaches
-            changed |= bool((now != heard[q.source]).any())
-            heard[q.source] = now
-    return heard

@@ -30,8 +30,9 @@ UNKNOWN = {"model": "network", "model_sha256": "", "command": ""}
 
 @dataclass(frozen=True)
 class Compiled:
-    """The program, the network that its tables hold, and the report."""
+    """What came in, the program, the network that its tables hold, and the report."""
 
+    trained: Network
     program: Program
     network: FixedNetwork
     report: Report
@@ -77,4 +78,4 @@ def compile_network(
     assert decoded == network, "the tables must hold exactly the network that went in"
     report = make_report(trained, sparse, network, placement, traffic, program, chip, events, source)
     program = replace(program, manifest={"report": msgspec.to_builtins(report)})
-    return Compiled(program, decoded, report)
+    return Compiled(trained, program, decoded, report)

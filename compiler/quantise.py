@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from ..errors import LimitError, UnsupportedError
 from ..hw_targets.chip import Chip
 from .balance import window_offsets
-from .fixed import FRACTION_BITS, FixedInput, FixedNetwork, FixedPopulation, FixedProjection
+from .dead import step_response
+from .fixed import FRACTION_BITS, U_LIMIT, FixedInput, FixedNetwork, FixedPopulation, FixedProjection
 from .neurons import check_neuron
-from .nodes import FloatArray, frozen_array
+from .nodes import LIF, FixedNeurons, FloatArray, frozen_array
 from .overflow import check_overflow
 from .scale import Choice, Incoming, choose, to_weights
 from .sparse import SparseInput, SparseNetwork, SparsePopulation, SparseProjection
@@ -25,6 +26,8 @@ from .sparse import SparseInput, SparseNetwork, SparsePopulation, SparseProjecti
 THRESHOLD_MAX = 2**17 - 1
 BIAS_MAX, BIAS_EXPONENT_MAX = 4095, 7
 HOST_WEIGHT_MAX, HOST_SHIFT_MAX = 32767, 40
+READOUT_BITS = 25
+"""Payload of what a readout sends, without its sign."""
 SMALLEST = 1e-30
 """Weights below this are none."""
 ONE = 2**FRACTION_BITS
@@ -56,17 +59,29 @@ def quantise(network: SparseNetwork, chip: Chip) -> FixedNetwork:
     return fixed
 
 
+def check_encoding(source: SparseInput, chip: Chip) -> None:
+    """Raises `UnsupportedError` where the chip cannot carry the input's spikes."""
+    if source.node.encoding == "spikes" and source.node.max_value > 1 and not chip.graded:
+        raise UnsupportedError(
+            source.name,
+            f"sends spikes with payloads up to {source.node.max_value}, {chip.name} has binary spikes",
+            "train with binary spikes, or choose a target with graded ones",
+        )
+
+
+def check_population(population: SparsePopulation, chip: Chip) -> None:
+    """Raises `UnsupportedError` or `LimitError` where the chip has no such neuron."""
+    node = population.node
+    subtracts = node.reset != ("zero" if isinstance(node, FixedNeurons) else "hard") and not node.readout
+    check_neuron(population.name, chip, subtracts, population.refractory, READOUT_BITS * node.readout)
+
+
 def _encode_input(source: SparseInput, chip: Chip) -> FixedInput:
     node = source.node
+    check_encoding(source, chip)
     if node.encoding == "rate":
         return FixedInput(node.name, node.shape, "rate", node.max_value, 1)
     if node.encoding == "spikes":
-        if node.max_value > 1 and not chip.graded:
-            raise UnsupportedError(
-                node.name,
-                f"sends spikes with payloads up to {node.max_value}, {chip.name} has binary spikes",
-                "train with binary spikes, or choose a target with graded ones",
-            )
         return FixedInput(node.name, node.shape, "spikes", node.max_value, node.max_value)
     if not chip.graded:
         return FixedInput(node.name, node.shape, "bias", node.max_value, node.max_value)
@@ -95,11 +110,11 @@ def _quantise_population(
     network: SparseNetwork, population: SparsePopulation, inputs: tuple[FixedInput, ...], chip: Chip, offset: int
 ) -> tuple[tuple[FixedInput, ...], FixedPopulation, list[FixedProjection]]:
     """The population, its incoming projections, and the inputs with the payload bits that serve it best."""
-    check_neuron(population.name, chip, population.node.reset == "soft", population.node.refractory)
+    check_population(population, chip)
     lowest = chip.limits.weight_exponent_min[0]
     best: tuple[float, tuple[FixedInput, ...], FixedPopulation, list[FixedProjection]] | None = None
     for candidate in _payload_choices(network, population, inputs):
-        drives = [_drive(network, q, population, candidate) for q in network.projections if q.target == population.name]
+        drives = [_drive(network, q, candidate) for q in network.projections if q.target == population.name]
         drives = [d for d in drives if len(d.incoming.synapses)]
         result = _best_scale(population, drives, chip, offset, network.steps)
         if result is not None and (best is None or result[0] < best[0]):
@@ -138,11 +153,8 @@ def _payload_choices(
     return choices
 
 
-def _drive(
-    network: SparseNetwork, q: SparseProjection, population: SparsePopulation, inputs: tuple[FixedInput, ...]
-) -> _Drive:
-    gain = 1 / population.node.tau if population.node.decay_input else 1.0
-    weights = np.where(np.abs(q.synapses.weights) < SMALLEST, 0.0, q.synapses.weights * gain)
+def _drive(network: SparseNetwork, q: SparseProjection, inputs: tuple[FixedInput, ...]) -> _Drive:
+    weights = np.where(np.abs(q.synapses.weights) < SMALLEST, 0.0, q.synapses.weights)
     source = network.by_name[q.source]
     if isinstance(source, SparsePopulation):
         rate = np.full(source.size, ASSUMED_RATE) if source.rate is None else source.rate
@@ -162,11 +174,10 @@ def _drive(
 def _best_scale(
     population: SparsePopulation, drives: list[_Drive], chip: Chip, offset: int, steps: int
 ) -> tuple[float, FixedPopulation, list[FixedProjection]] | None:
-    node = population.node
-    gain = 1 / node.tau if node.decay_input else 1.0
-    bias = population.bias * gain
+    bias = population.bias
     largest = _largest_scale(population, drives, bias, steps)
     on_chip = [d for d in drives if not d.host]
+    _check_hosts(population, [d for d in drives if d.host])
     limits = (chip.limits.weight_exponent_min[0], chip.limits.weight_exponent_max[0])
     for choice in choose([d.incoming for d in on_chip], largest, population.size, limits):
         with contextlib.suppress(LimitError):  # rounding can pass a limit that the search met: the next scale, then
@@ -179,7 +190,6 @@ def _best_scale(
 
 def _largest_scale(population: SparsePopulation, drives: list[_Drive], bias: FloatArray, steps: int) -> float:
     """The largest S for which sums (17 bits), threshold, biases and the deepest membrane (24 bits) fit."""
-    node = population.node
     high, low = np.zeros(population.size), np.zeros(population.size)
     host_high, host_low = bias.copy(), bias.copy()
     for drive in drives:
@@ -188,19 +198,35 @@ def _largest_scale(population: SparsePopulation, drives: list[_Drive], bias: Flo
             host_high, host_low = host_high + up, host_low + down
         else:
             high, low = high + up, low + down
-    keep = 1 - 1 / node.tau
-    memory = sum(keep**i for i in range(min(steps, 64)))
-    deepest = float(np.maximum(-(low + np.minimum(host_low, 0)), 0).max(initial=0)) * memory
-    sums = max(float(high.max(initial=0)), float((-low).max(initial=0)))
+    readout = population.node.readout
+    shown = steps if readout else min(steps, 64)
+    direct, slow = (step_response(population.keep, k, shown) for k in (0 * population.keep, population.keep_syn))
+    held = step_response(population.keep_syn, 0 * population.keep_syn, steps)
+    reach = np.maximum(-(low * slow + np.minimum(host_low, 0) * direct), 0)
+    if readout:
+        reach = np.maximum(reach, high * slow + np.maximum(host_high, 0) * direct)
+    sums = max(float((high * held).max(initial=0)), float((-low * held).max(initial=0)))
     biases = max(float(np.abs(host_high).max(initial=0)), float(np.abs(host_low).max(initial=0)))
-    limits = [(THRESHOLD_MAX - 1) / node.threshold]
-    if sums > 0:
-        limits.append((2**17 - 2) / sums)
-    if deepest > 0:
-        limits.append((2**17 - 2) / deepest)
-    if biases > 0:
-        limits.append((BIAS_MAX - 1) * 2**BIAS_EXPONENT_MAX / ONE / biases)
-    return min(limits)
+    rooms = [
+        (2**17 - 2, sums),
+        (2**17 - 2, float(reach.max(initial=0))),
+        ((BIAS_MAX - 1) * 2**BIAS_EXPONENT_MAX / ONE, biases),
+        ((U_LIMIT - 1) / ONE, float(population.drop.max(initial=0))),
+        (THRESHOLD_MAX - 1, 0 if readout else population.threshold),
+    ]
+    return min(float(room / needed) for room, needed in rooms if needed > 0)
+
+
+def _check_hosts(population: SparsePopulation, hosts: list[_Drive]) -> None:
+    """The host adds to the membrane, once per sample; it can stand for no synaptic current and no delay."""
+    for drive in hosts:
+        way_out = "use a target with graded spikes, or --encoding rate"
+        if population.keep_syn.any():
+            problem = "has a synaptic current, and its analogue input can only be loaded as a bias of the membrane"
+            raise UnsupportedError(population.name, problem, way_out)
+        if drive.projection.synapses.max_delay:
+            problem = "has a delayed analogue input, which can only be loaded as a bias"
+            raise UnsupportedError(population.name, problem, way_out)
 
 
 def _apply(
@@ -213,11 +239,14 @@ def _apply(
 ) -> tuple[FixedPopulation, list[FixedProjection]] | None:
     """The population and its projections in integers at this scale, or None where the threshold vanishes."""
     node = population.node
+    assert isinstance(node, LIF)
     over = 1 if node.fires == ">=" else 0
-    vth = round((choice.scale * node.threshold * ONE - over) / ONE)
-    if not 1 <= vth <= THRESHOLD_MAX:
-        return None
-    scale = (vth * ONE + over) / (ONE * node.threshold)
+    vth, scale = 0, choice.scale
+    if not node.readout:
+        vth = round((choice.scale * population.threshold * ONE - over) / ONE)
+        if not 1 <= vth <= THRESHOLD_MAX:
+            return None
+        scale = (vth * ONE + over) / (ONE * population.threshold)
     projections = []
     for drive, exponent in zip(on_chip, choice.exponents, strict=True):
         weights = to_weights(drive.incoming.synapses.weights, scale / 2**exponent)
@@ -236,14 +265,16 @@ def _apply(
         node.name,
         population.shape,
         population.origin,
-        4095,
-        min(4095, round(4096 / node.tau)),
+        4095 - np.minimum(4096, np.rint(4096 * population.keep_syn)).astype(np.int64),
+        np.minimum(4095, np.rint(4096 * (1 - population.keep))).astype(np.int64),
         vth,
         frozen_array(mantissa.astype(np.int16)),
         exponents,
         offset,
-        reset="subtract" if node.reset == "soft" else "zero",
-        refractory=node.refractory,
+        model="integrator" if node.readout else "lif",
+        reset="zero" if node.reset == "hard" or node.readout else "subtract",
+        refractory=population.refractory,
+        drop=np.rint(population.drop * scale * ONE).astype(np.int64),
     )
     return made, projections
 

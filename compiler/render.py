@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .energy import Energy
+from .findings import Finding
 from .report import CoreRow, PlacementRow, PopulationRow, Report
 
 SHOWN_CORES = 16
@@ -92,6 +93,18 @@ def _table(title: str, left: int, *names: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
     for i, name in enumerate(names):
         table.add_column(name, justify="left" if i < left else "right", no_wrap=True)
+    return table
+
+
+def findings_table(findings: Iterable[Finding]) -> RenderableType:
+    """A line per layer: what it is, and what becomes of it."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("layer", "", "what"):
+        table.add_column(name, no_wrap=name != "what", overflow="fold")
+    styles = {"unsupported": "red", "approximated": "yellow", "assumed": "cyan"}
+    for finding in findings:
+        text = finding.text + (f"; {finding.way_out}" if finding.way_out else "")
+        table.add_row(Text(finding.layer), Text(finding.kind, style=styles.get(finding.kind, "")), Text(text))
     return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,16 +12,17 @@ import numpy as np
 from ..errors import ProgramFileError
 from ..hw_targets.chip import Chip
 from .energy import KINDS, Energy, Events, bill
-from .fixed import FixedNetwork
+from .findings import Finding
+from .fixed import FixedNetwork, FixedPopulation
 from .network import Network
-from .nodes import Conv2d, FloatArray, Linear
+from .nodes import LIF, Conv2d, FloatArray, Linear
 from .place import Placement, place
 from .program import Program
 from .quantise import ASSUMED_RATE
 from .rates import source_rates
 from .sizes import BitsRow, PartitionRow, bits_row, partition_row
 from .slices import CoreSlices
-from .sparse import SparseNetwork
+from .sparse import SparseNetwork, SparsePopulation
 from .traffic import Traffic
 
 
@@ -85,7 +86,7 @@ class InputRow(msgspec.Struct, frozen=True):
 
 class PopulationRow(msgspec.Struct, frozen=True):
     """One population: neurons on the chip and as trained, cores with some of them and those of them with shared lists,
-    and its constants there."""
+    and its constants there; `decay` is the largest of its neurons."""
 
     name: str
     cores: int
@@ -200,7 +201,7 @@ def make_report(
         _population_rows(sparse, network, placement.slices),
         _projection_rows(sparse, network),
         bill(program, network, chip, events),
-        _warnings(sparse, network, found, placement.chips, events),
+        _warnings(trained.findings, sparse, network, found, placement.chips, events),
     )
 
 
@@ -265,7 +266,15 @@ def _population_rows(sparse: SparseNetwork, network: FixedNetwork, slices: CoreS
         size = int(np.prod(trained.shape))
         rows.append(
             PopulationRow(
-                fixed.name, cores[row], shared[row], fixed.size, size, fixed.vth, fixed.dv, fixed.offset, rate
+                fixed.name,
+                cores[row],
+                shared[row],
+                fixed.size,
+                size,
+                fixed.vth,
+                int(fixed.dv.max()),
+                fixed.offset,
+                rate,
             )
         )
     return tuple(rows)
@@ -293,7 +302,12 @@ def _projection_rows(sparse: SparseNetwork, network: FixedNetwork) -> tuple[Proj
 
 
 def _warnings(
-    sparse: SparseNetwork, network: FixedNetwork, placement: PlacementRow, chips: int, events: Events
+    findings: Sequence[Finding],
+    sparse: SparseNetwork,
+    network: FixedNetwork,
+    placement: PlacementRow,
+    chips: int,
+    events: Events,
 ) -> tuple[str, ...]:
     found = []
     if events.activity.startswith("assumed"):
@@ -303,12 +317,11 @@ def _warnings(
             f"{chips} chips: {placement.link_packets:.0f} packets per sample over links between chips, whose energy "
             "is not known and not counted; how the chips stand on the board is assumed"
         )
+    found += [f"{f.layer}: {f.kind}: {f.text}" for f in findings if f.kind in ("assumed", "approximated")]
     made = {p.name: p for p in network.populations}
     for p in sparse.populations:
-        decay = made[p.name].dv
-        tau = 4096 / decay if decay else float("inf")
-        if abs(1 / p.node.tau - decay / 4096) > 1e-6:
-            found.append(f"{p.name}: tau {p.node.tau:g} becomes {tau:.5g}, the decay has 12 bits")
+        if isinstance(p.node, LIF):
+            found += _decay_warnings(p, made[p.name])
     joined = {(q.source, q.target) for q in network.projections}
     found += [
         f"{q.source} -> {q.target}: no synapse is left, at this scale all weights round to 0"
@@ -330,6 +343,22 @@ def _warnings(
         if q.host:
             found.append(f"{q.source} -> {q.target}: computed by the host and loaded as a bias")
     return tuple(found)
+
+
+def _decay_warnings(trained: SparsePopulation, fixed: FixedPopulation) -> list[str]:
+    """What the 12 bits of a decay make of the time constants."""
+    found = []
+    for key, keep, share in (
+        ("tau", trained.keep, 1 - fixed.dv / 4096), ("tau_syn", trained.keep_syn, (4095 - fixed.du) / 4096)
+    ):  # fmt: skip
+        error = np.abs(keep - share)
+        if error.max(initial=0) <= 1e-6:
+            continue
+        worst = int(error.argmax())
+        was, becomes = (1 / (1 - k) if k < 1 else float("inf") for k in (keep[worst], share[worst]))
+        which = "" if (keep == keep[0]).all() else f" of neuron {int(trained.origin[worst])}"
+        found.append(f"{trained.name}: {key}{which} {was:g} becomes {becomes:.5g}, the decay has 12 bits")
+    return found
 
 
 def to_json(report: Any) -> bytes:

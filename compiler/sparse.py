@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .nodes import LIF, FloatArray, Input, Shape, frozen_array
+from .nodes import LIF, FixedNeurons, FloatArray, Input, Shape, frozen_array
 from .synapses import Synapses
 
 
@@ -36,26 +36,46 @@ class SparseInput:
 
 @dataclass(frozen=True, eq=False)
 class SparsePopulation:
-    """LIF neurons that are left.
+    """Neurons that are left. LIF neurons in the form that the chip has::
+
+        u = keep_syn u + a;   v = keep v + u + bias;   spike where v >= threshold or v > threshold
+        at a spike v = 0, or v -= drop
+
+    with `a` the sum of the synapses, whose weights hold everything else: gain, 1 / tau and 1 / threshold.
 
     Attributes:
-        node: the layer's neuron parameters.
+        node: the layer as trained; its `fires` and `reset` hold.
         shape: the shape that the layer was trained with.
         origin: (size,) int32, each neuron's index in the trained layer, C order, rising.
-        bias: (size,) float64, constant input per step (the x of the neuron's equation).
+        bias: (size,) float64, what is added to v in each step; of `FixedNeurons` mantissas.
+        keep, keep_syn: (size,) what is left of v and of u after a step, 0 … 1; 0 for `FixedNeurons`.
+        drop: (size,) what a spike takes from v with the reset "soft" or "none"; else 0.
+        threshold: v at a spike, one number for all; weights are divided by it where it differs between neurons.
+        refractory: steps after a spike in which v rests.
         rate: (size,) mean spikes per step where they were measured, or None.
     """
 
-    node: LIF
+    node: LIF | FixedNeurons
     shape: Shape
     origin: NDArray[np.int32]
     bias: FloatArray
+    keep: FloatArray
+    keep_syn: FloatArray
+    drop: FloatArray
+    threshold: float
+    refractory: int
     rate: FloatArray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "origin", frozen_array(self.origin, np.int32))
-        object.__setattr__(self, "bias", frozen_array(self.bias, np.float64))
-        assert self.bias.shape == self.origin.shape
+        for key in ("bias", "keep", "keep_syn", "drop"):
+            array = np.broadcast_to(np.asarray(getattr(self, key), np.float64), self.origin.shape)
+            object.__setattr__(self, key, frozen_array(array))
+
+    def select(self, kept: NDArray[np.bool_]) -> SparsePopulation:
+        """Only the neurons where `kept` holds."""
+        arrays = {key: getattr(self, key)[kept] for key in ("origin", "bias", "keep", "keep_syn", "drop")}
+        return replace(self, rate=None if self.rate is None else self.rate[kept], **arrays)
 
     @property
     def name(self) -> str:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ..compiler.cost import Cost, cost
-from ..compiler.lower import tap_prices
 from ..compiler.network import Network
 from ..compiler.nodes import LIF, AvgPool2d, Conv2d, FloatArray, Input, Linear, MaxPool2d
+from ..compiler.unroll import tap_prices
 from ..errors import LimitError, NetworkError
 from ..hw_targets.chip import Chip
 from .bill import Bill

@@ -73,9 +73,9 @@ class LIFLayer(nn.Module):
 
     def __init__(self, node: LIF, steps: int) -> None:
         super().__init__()
-        if node.refractory:
-            problem = f"rests for {node.refractory} steps after a spike, which is not trained here"
-            raise UnsupportedError(node.name, problem, "train it without", value=node.refractory)
+        if node.refractory or not node.is_plain:
+            problem = "has a pause after a spike, a synaptic current or constants of its own, which is not trained here"
+            raise UnsupportedError(node.name, problem, "train it without, or in its own framework")
         self.node = node
         self.steps = steps
 

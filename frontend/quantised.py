@@ -105,10 +105,12 @@ def layer_scales(trained: Network, network: FixedNetwork) -> Mapping[str, NDArra
         projection = made.get((source, target))
         if projection is None or projection.host or not isinstance(original, (Linear, Conv2d)):
             continue
-        assert original.weight.shape == layer.weight.shape, "no pooling is folded in"
+        if original.weight.shape != layer.weight.shape:
+            continue  # a product of two layers
         population = network.by_name[target]
         assert isinstance(population, FixedPopulation)
         over = 1 if node.fires == ">=" else 0
+        assert node.is_plain, "as snn-train trains them"
         unit = (64 * population.vth + over) / (64 * node.threshold) / 2.0**projection.exponent
         unit *= (1 / node.tau if node.decay_input else 1.0) / _levels(network, source)
         alive = original.weight != 0

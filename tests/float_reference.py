@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 from snn_compile.compiler import nodes as ir
-from snn_compile.compiler.lower import unroll
+from snn_compile.compiler.balance import window_offsets
+from snn_compile.compiler.unroll import unroll
 
 
 def simulate(network, inputs, order=None):
@@ -102,3 +103,38 @@ class _Run:
         rest = np.where(fired, p.refractory, np.maximum(rest - 1, 0))
         self.state[p.name] = i, new, rest, fired
         return fired.astype(float)
+
+
+def simulate_sparse(sparse, inputs):
+    """The same of a balanced `SparseNetwork`, in local steps: a spike arrives as its delay and the windows say."""
+    offsets = window_offsets(sparse)
+    steps, (source,) = len(inputs), sparse.inputs
+    sent = {source.name: list(np.asarray(inputs, float).reshape(steps, -1))}
+    sent |= {p.name: [] for p in sparse.populations}
+    zero = {p.name: np.zeros(p.size) for p in sparse.populations}
+    u, v, rest = dict(zero), dict(zero), dict(zero)
+    for clock in range(steps + max(offsets.values())):
+        for p in sparse.populations:
+            local = clock - offsets[p.name]
+            if not 0 <= local < steps:
+                continue
+            a = np.zeros(p.size)
+            for q in sparse.projections:
+                lags = offsets[q.source] + 1 + q.synapses.delays.astype(int) - offsets[p.name]
+                for lag in np.unique(lags) if q.target == p.name else ():
+                    if local >= lag:
+                        here = lags == lag
+                        values = q.synapses.weights[here] * sent[q.source][local - lag][q.synapses.sources[here]]
+                        a += np.bincount(q.synapses.targets[here], values, p.size)
+            u[p.name] = p.keep_syn * u[p.name] + a
+            new = p.keep * v[p.name] + u[p.name] + p.bias
+            if p.node.readout:
+                v[p.name] = new
+                sent[p.name].append(new)
+                continue
+            new = np.where(rest[p.name] > 0, v[p.name], new)
+            fired = ((new >= p.threshold) if p.node.fires == ">=" else (new > p.threshold)) & (rest[p.name] == 0)
+            v[p.name] = np.where(fired, 0.0 if p.node.reset == "hard" else new - p.drop, new)
+            rest[p.name] = np.where(fired, p.refractory, np.maximum(rest[p.name] - 1, 0))
+            sent[p.name].append(fired.astype(float))
+    return {p.name: np.array(sent[p.name]) for p in sparse.populations}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from snn_compile import cli, cli_run, cli_train
+from snn_compile import cli, cli_compile, cli_run, cli_train
 from snn_compile.compiler.nodes import LIF, Input
 from snn_compile.frontend.networks import NAMED, build
 from snn_compile.hw_targets import chip as chips
@@ -20,7 +20,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md")) + [ROOT / "README.md", ROOT / "examples" / "README.md"]
 COMMANDS = {
     "snn-train": cli_train._train,
-    "snn-compile": cli._compile,
+    "snn-compile": cli_compile._compile,
     "snn-run": cli_run._run,
     "snn-report": cli._report,
 }

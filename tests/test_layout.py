@@ -20,7 +20,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("hw_targets", "compiler", "runtime", "frontend", "cli_trace", "cli", "cli_run", "cli_train")
+ROOMS = ("hw_targets", "compiler", "runtime", "frontend", "cli_trace", "cli", "cli_compile", "cli_run", "cli_train")
 """From the lowest: a room imports only rooms to its left; `errors` is open to all."""
 NOT_PACKAGES = {"tests", "docs", "benchmarks", "examples", "scripts", "build", "dist", "out", "runs"}
 

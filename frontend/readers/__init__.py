@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...compiler.network import Network
-from ...errors import ModelFileError
+from .archive import open_file
 from .checkpoint import read_checkpoint
+from .options import ReadOptions
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-def read_model(path: str | Path) -> Network:
+def read_model(path: str | Path, options: ReadOptions | None = None) -> Network:
     """The network in a model file, whose format is recognised by its content and not by its name.
+
+    Args:
+        path: a NIR graph or lava-dl `.net` (HDF5), a file of `torch.save`, or a checkpoint of snn-train.
+        options: what the file does not say; `Network.findings` has what was assumed and approximated.
 
     Raises:
         ModelFileError: the file is missing, broken, holds code, or is in a format that is not read.
@@ -23,16 +28,16 @@ def read_model(path: str | Path) -> Network:
     snn_compile.errors.ModelFileError: missing.pt: does not exist; check the path
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            start = file.read(len(HDF5))
-    except OSError:
-        start = b""  # the reader below says what is wrong
+    with open_file(path) as file:
+        start = file.read(len(HDF5))
+    given = options or ReadOptions()
     if start == HDF5:
-        raise ModelFileError(
-            str(path), "is an HDF5 file, whose networks are not read", "give a checkpoint that snn-train wrote"
-        )
-    return read_checkpoint(path)
+        from .hdf5 import read_hdf5
+
+        return read_hdf5(path, given)
+    from .torch_file import read_torch
+
+    return read_torch(path, given)
 
 
-__all__ = ["read_checkpoint", "read_model"]
+__all__ = ["ReadOptions", "read_checkpoint", "read_model"]

@@ -52,5 +52,5 @@ def test_a_loop_is_no_path():
 
 
 def test_a_delay_beyond_the_chip_is_refused():
-    with pytest.raises(LimitError, match="h0 -> h3: needs a delay of 2 steps, loihi2 has 1; shorten the path"):
+    with pytest.raises(LimitError, match="h0 -> h3: needs a delay of 2 steps, loihi2 has 1; shorten it, or the path"):
         balance(skipping(4), small_chip(delay_max=1))

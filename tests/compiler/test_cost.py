@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from networks import small_chip
 from snn_compile.compiler.cost import cost
 from snn_compile.compiler.fold import fold
-from snn_compile.compiler.lower import lower, possible_synapses, tap_prices, unroll
+from snn_compile.compiler.lower import lower
 from snn_compile.compiler.nodes import Conv2d, Linear
 from snn_compile.compiler.pipeline import compile_network
+from snn_compile.compiler.unroll import possible_synapses, tap_prices, unroll
 from snn_compile.frontend.readers import read_model
 from snn_compile.hw_targets import chip as chips
 

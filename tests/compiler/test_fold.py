@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from snn_compile.compiler.fold import fold, path
-from snn_compile.compiler.lower import lower, possible_synapses, unroll
+from snn_compile.compiler.lower import lower
 from snn_compile.compiler.network import Network
 from snn_compile.compiler.nodes import (
     LIF,
@@ -23,6 +23,7 @@ from snn_compile.compiler.nodes import (
     Scale,
 )
 from snn_compile.compiler.pipeline import compile_network
+from snn_compile.compiler.unroll import possible_synapses, unroll
 from snn_compile.errors import UnsupportedError
 from snn_compile.hw_targets import chip as chips
 from snn_compile.runtime.engine import run_engine
@@ -182,13 +183,24 @@ def test_nothing_that_went_in_is_changed():
 @pytest.mark.parametrize(
     ("nodes", "message"),
     [
-        ([Linear("a", weight=np.ones((2, 4))), Linear("b", weight=np.ones((2, 2)))], "b: follows a with no neurons"),
         ([Scale("s", factor=np.ones(3)), Linear("a", weight=np.ones((2, 4)))], "s: has 3 channels, its input has 4"),
     ],
 )
 def test_what_cannot_be_folded_is_named(nodes, message):
     with pytest.raises(UnsupportedError, match=message):
         fold(chain(Input("x", shape=(4,)), *nodes, LIF("y")))
+
+
+def test_linear_layers_without_neurons_between_are_one_and_convolutions_are_refused():
+    rng = np.random.default_rng(0)
+    first, second = (Linear(n, weight=rng.normal(size=(3, 3)), bias=rng.normal(size=3)) for n in "ab")
+    folded = fold(chain(Input("x", shape=(3,)), first, Scale("s", factor=np.full(1, 2.0)), second, LIF("y")))
+    x = rng.normal(size=3)
+    expected = second.weight @ (2 * (first.weight @ x + first.bias)) + second.bias
+    assert folded.by_name["b"].weight @ x + folded.by_name["b"].bias == pytest.approx(expected)
+    one = np.ones((1, 1, 1, 1))
+    with pytest.raises(UnsupportedError, match="b: follows a with no neurons between them; multiply the two"):
+        fold(chain(Input("x", shape=(1, 2, 2)), Conv2d("a", weight=one), Conv2d("b", weight=one), LIF("y")))
 
 
 def test_a_pooling_with_a_remainder_before_padding_is_refused():
@@ -233,5 +245,7 @@ def test_max_pooling_of_values_is_refused():
     network = chain(
         Input("x", shape=(1, 4, 4)), Conv2d("conv", weight=np.ones((1, 1, 1, 1))), MaxPool2d("pool"), LIF("y")
     )
-    with pytest.raises(UnsupportedError, match="pool: pools the result of conv, no spikes; put it behind a LIF layer"):
+    with pytest.raises(
+        UnsupportedError, match="pool: pools the result of conv, no spikes; put it behind spiking neurons"
+    ):
         fold(network)

@@ -23,7 +23,22 @@ EXAMPLES = {
     ir.Conv2d: ir.Conv2d("n", weight=np.ones((2, 1, 3, 3)), stride=(2, 1), padding=(1, 0), groups=2),
     ir.AvgPool2d: ir.AvgPool2d("n", kernel=(2, 3), stride=(2, 3)),
     ir.MaxPool2d: ir.MaxPool2d("n", kernel=(3, 2), stride=(1, 2)),
-    ir.LIF: ir.LIF("n", tau=3.0, threshold=0.5, reset="soft", decay_input=False, fires=">"),
+    ir.Delay: ir.Delay("n", steps=np.array([1, 0, 4])),
+    ir.LIF: ir.LIF(
+        "n",
+        tau=np.array([3.0, 2.0]),
+        threshold=0.5,
+        reset="soft",
+        decay_input=False,
+        fires=">",
+        tau_syn=1.5,
+        reset_delay=True,
+        gain=np.array([[[1.0, 2.0]]]),
+        bias=-0.25,
+    ),
+    ir.FixedNeurons: ir.FixedNeurons(
+        "n", vth=100, du=np.array([5, 6]), dv=7, reset="subtract", refractory=2, bias_exp=6, exponent=-1
+    ),
 }
 
 
@@ -55,8 +70,17 @@ def test_plain_values_give_the_node_back(cls):
         (lambda: ir.BatchNorm("b", weight=np.ones(2)), "its four arrays have the lengths"),
         (lambda: ir.BatchNorm("b", running_var=-np.ones(1)), "running_var . eps is not positive"),
         (lambda: ir.LIF("y", tau=0.5), "y: tau is 0.5, at least 1 is needed"),
-        (lambda: ir.LIF("y", threshold=-1.0), "the threshold is -1.0"),
-        (lambda: ir.LIF("y", reset="none"), "reset is 'none'"),
+        (lambda: ir.LIF("y", tau=np.array([3.0, 0.5])), "y: tau is 0.5 to 3, at least 1 is needed"),
+        (lambda: ir.LIF("y", tau=np.array([3.0, np.nan])), "y: tau holds NaN"),
+        (lambda: ir.LIF("y", tau="slow"), "y: tau is slow, at least 1 is needed"),
+        (lambda: ir.LIF("y", threshold=-1.0), "threshold is -1.0, a positive number is needed"),
+        (lambda: ir.LIF("y", reset="often"), "reset is 'often', 'hard', 'soft' or 'none' is possible"),
+        (lambda: ir.LIF("y", reset_delay=1), "reset_delay is 1, no truth value"),
+        (lambda: ir.Delay("d", steps=-1), "d: its delay is no whole number of steps from 0 on"),
+        (lambda: ir.Delay("d", steps=0.5), "d: its delay is no whole number"),
+        (lambda: ir.FixedNeurons("y", vth=2**23), "y: vth is 8388608, a whole number 0 to 8388607 is needed"),
+        (lambda: ir.FixedNeurons("y", du=0.5), "y: du is no whole number"),
+        (lambda: ir.FixedNeurons("y", model="izhikevich"), "y: model is 'izhikevich', 'lif' or 'sigma-delta' or"),
         (lambda: ir.LIF("y", fires="<"), "fires at '<'"),
         (lambda: ir.LIF(""), "has the name ''"),
     ],
@@ -67,14 +91,14 @@ def test_a_node_refuses_what_cannot_be(make, message):
 
 
 def test_an_unknown_layer_is_named_with_what_there_is():
-    with pytest.raises(UnsupportedError, match="pool1: is a layer of kind 'MaxUnpool'; use one of AvgPool2d, .*LIF"):
+    with pytest.raises(UnsupportedError, match="pool1: is a layer of kind 'MaxUnpool'; use one of AvgPool2d, .*LIF.*"):
         ir.node_from_plain({"kind": "MaxUnpool", "name": "pool1"}, {})
     with pytest.raises(NetworkError, match="fc: the array fc.weight is missing"):
         ir.node_from_plain({"kind": "Linear", "name": "fc"}, {})
     with pytest.raises(NetworkError, match="fc: a Linear has no setting 'colour'"):
         ir.node_from_plain({"kind": "Linear", "name": "fc", "colour": 1}, {"fc.weight": np.ones((1, 1))})
-    with pytest.raises(NetworkError, match="y: its settings cannot be read"):
-        ir.node_from_plain({"kind": "LIF", "name": "y", "tau": "slow"}, {})
+    with pytest.raises(NetworkError, match="x: its settings cannot be read"):
+        ir.node_from_plain({"kind": "Input", "name": "x", "shape": 3}, {})
 
 
 X, FC, Y = ir.Input("x", shape=(2,)), ir.Linear("fc", weight=np.ones((3, 2))), ir.LIF("y")
@@ -89,7 +113,7 @@ X, FC, Y = ir.Input("x", shape=(2,)), ir.Linear("fc", weight=np.ones((3, 2))), i
         ((X, FC, Y), [("x", "fc")], "y: gets no input"),
         ((X, FC, Y), [("x", "fc"), ("fc", "y"), ("y", "x")], "x: is an input, yet an edge ends there"),
         ((X, FC, Y), [("x", "fc"), ("x", "y")], "fc: leads nowhere"),
-        ((X, FC), [("x", "fc")], "has no spiking layer"),
+        ((X, FC), [("x", "fc")], "has no neurons"),
         ((FC, Y), [("fc", "y")], "has no input"),
         ((X, FC, Y), [("x", "fc"), ("fc", "y"), ("y", "fc")], "fc: gets 2 inputs, one is needed"),
         ((ir.Input("x", shape=(5,)), FC, Y), [("x", "fc"), ("fc", "y")], r"fc: takes 2 inputs, gets the shape \(5,\)"),
@@ -102,8 +126,17 @@ def test_a_network_refuses_what_cannot_be(nodes, edges, message):
 
 def test_a_loop_needs_a_spiking_layer():
     a, b = ir.Scale("a", factor=np.ones(1)), ir.Scale("b", factor=np.ones(1))
-    with pytest.raises(NetworkError, match="loop without a spiking layer"):
+    with pytest.raises(NetworkError, match="loop without neurons"):
         Network((X, FC, Y, a, b), (("x", "fc"), ("fc", "y"), ("a", "b"), ("b", "a")), steps=4)
+
+
+def test_constants_fit_their_neurons_and_a_readout_is_the_end():
+    edges = (("x", "fc"), ("fc", "y"))
+    with pytest.raises(NetworkError, match=r"y: tau has the shape \(2,\), the layer has \(3,\)"):
+        Network((X, FC, ir.LIF("y", tau=np.full(2, 2.0))), edges, steps=4)
+    nodes = (X, FC, ir.LIF("y", fires="never"), ir.Linear("fc2", weight=np.ones((1, 3))), ir.LIF("z"))
+    with pytest.raises(NetworkError, match="y: never spikes, yet layers follow it"):
+        Network(nodes, (*edges, ("y", "fc2"), ("fc2", "z")), steps=4)
 
 
 def test_steps_are_bounded():

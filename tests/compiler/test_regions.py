@@ -10,11 +10,11 @@ from networks import output_entries, small_chip
 from snn_compile.compiler import threads
 from snn_compile.compiler.fixed import FixedInput, FixedNetwork, FixedPopulation, FixedProjection
 from snn_compile.compiler.limits import excess
-from snn_compile.compiler.lower import unroll
 from snn_compile.compiler.nodes import Conv2d
 from snn_compile.compiler.partition import index_order, partition
 from snn_compile.compiler.regions import has_maps, hilbert
 from snn_compile.compiler.slices import Crossing
+from snn_compile.compiler.unroll import unroll
 from snn_compile.errors import LimitError
 
 

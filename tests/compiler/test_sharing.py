@@ -14,7 +14,6 @@ from snn_compile.compiler.decode import decode
 from snn_compile.compiler.encode import encode
 from snn_compile.compiler.fixed import FixedInput, FixedNetwork, FixedPopulation, FixedProjection
 from snn_compile.compiler.limits import excess, measure, synapse_words
-from snn_compile.compiler.lower import unroll
 from snn_compile.compiler.nodes import Conv2d
 from snn_compile.compiler.partition import partition
 from snn_compile.compiler.place import place
@@ -22,6 +21,7 @@ from snn_compile.compiler.slices import CoreSlices
 from snn_compile.compiler.synapses import Synapses
 from snn_compile.compiler.tiles import fill_tiles
 from snn_compile.compiler.traffic import Traffic
+from snn_compile.compiler.unroll import unroll
 from snn_compile.errors import LimitError, ProgramFileError
 from snn_compile.runtime.engine import run_engine
 

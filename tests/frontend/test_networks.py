@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from snn_compile.compiler import nodes as ir
-from snn_compile.compiler.lower import possible_synapses
+from snn_compile.compiler.unroll import possible_synapses
 from snn_compile.errors import DataError, NetworkError
 from snn_compile.frontend.networks import build
 

@@ -1,0 +1,179 @@
+"""Neurons of other frameworks: what lowering makes of them equals their own equation, spike for spike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from float_reference import simulate, simulate_sparse
+from hypothesis import given
+from hypothesis import strategies as st
+from snn_compile.compiler.balance import balance
+from snn_compile.compiler.fold import fold
+from snn_compile.compiler.lower import lower
+from snn_compile.compiler.network import Network
+from snn_compile.compiler.nodes import LIF, AvgPool2d, Conv2d, Delay, Flatten, Input, Linear
+from snn_compile.compiler.quantise import quantise
+from snn_compile.errors import SnnCompileError, UnsupportedError
+from snn_compile.hw_targets import chip as chips
+from snn_compile.runtime.engine import run_engine
+
+LOIHI1, LOIHI2 = chips.load("loihi1"), chips.load("loihi2")
+
+
+def constant(rng, low, high, size):
+    """One number, or one per neuron."""
+    return float(rng.uniform(low, high)) if rng.random() < 0.5 else rng.uniform(low, high, size)
+
+
+def random_neuron(rng, name, size, readout=False):
+    late = bool(rng.random() < 0.4)
+    return LIF(
+        name,
+        tau=constant(rng, 1.1, 10, size),
+        threshold=constant(rng, 0.3, 2, size),
+        reset=str(rng.choice(["hard", "soft", "none"])),
+        decay_input=bool(rng.random() < 0.5),
+        fires="never" if readout else str(rng.choice([">=", ">"])),
+        refractory=0 if late else int(rng.choice([0, 0, 2])),
+        tau_syn=constant(rng, 1, 5, size) if rng.random() < 0.5 else 1.0,
+        reset_delay=late,
+        gain=constant(rng, 0.5, 3, size),
+        bias=constant(rng, -0.3, 0.3, size) if rng.random() < 0.5 else 0.0,
+    )
+
+
+def random_trained(seed):
+    """(network, inputs (steps, …)): a convolution or not, delays, a loop, a skip, a readout, all neurons different."""
+    rng = np.random.default_rng(seed)
+    steps = int(rng.integers(3, 20))
+    nodes, edges = [Input("x", shape=(2, 4, 4))], [("x", "c")]
+    nodes += [Conv2d("c", weight=rng.normal(size=(3, 2, 2, 2)), bias=rng.normal(size=3) * 0.2, stride=(1, 1))]
+    nodes += [random_neuron(rng, "a", 27), AvgPool2d("pool", (1, 3), (1, 3)), Flatten("flat")]
+    edges += [("c", "a"), ("a", "pool"), ("pool", "flat")]
+    hidden, out = int(rng.integers(1, 6)), int(rng.integers(1, 5))
+    nodes += [Delay("late", steps=int(rng.integers(0, 3))), Linear("fc", weight=rng.normal(size=(hidden, 9)))]
+    nodes += [random_neuron(rng, "b", hidden)]
+    edges += [("flat", "late"), ("late", "fc"), ("fc", "b")]
+    if rng.random() < 0.5:
+        nodes += [Linear("loop", weight=rng.normal(size=(hidden, hidden)), bias=rng.normal(size=hidden) * 0.1)]
+        edges += [("b", "loop"), ("loop", "b")]
+    nodes += [Linear("out", weight=rng.normal(size=(out, hidden)), bias=rng.normal(size=out) * 0.2)]
+    nodes += [Delay("later", steps=rng.integers(0, 4, out)), random_neuron(rng, "y", out, rng.random() < 0.5)]
+    edges += [("b", "out"), ("out", "later"), ("later", "y")]
+    if rng.random() < 0.5:
+        nodes += [Flatten("f"), Linear("skip", weight=rng.normal(size=(out, 27)))]
+        edges += [("a", "f"), ("f", "skip"), ("skip", "y")]
+    return Network(tuple(nodes), tuple(edges), steps), (rng.random((steps, 32)) < 0.4).astype(float)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_what_is_lowered_computes_what_was_trained(seed):
+    network, inputs = random_trained(seed)
+    try:
+        sparse = balance(lower(fold(network)), LOIHI2)
+    except SnnCompileError as error:
+        assert "can fire" in error.problem  # an output without a chance
+        return
+    ours, theirs = simulate_sparse(sparse, inputs), simulate(network, inputs, order=["a", "b", "y"])
+    for p in sparse.populations:
+        if p.name != "constant":
+            found, expected = ours[p.name], theirs[p.name][:, p.origin]
+            assert np.allclose(found, expected, atol=1e-9) if p.node.readout else np.array_equal(found, expected)
+
+
+def test_a_bias_goes_through_the_synaptic_current():
+    """i: 1, 1.5, 1.75 …; without the current v would add up 1 per step."""
+    nodes = (
+        Input("x", shape=(1,)),
+        Linear("fc", weight=np.zeros((1, 1)), bias=np.ones(1)),
+        LIF("y", tau=1e9, decay_input=False, tau_syn=2.0, threshold=4.0, fires="never"),
+    )
+    network = Network(nodes, (("x", "fc"), ("fc", "y")), steps=4)
+    sparse = balance(lower(fold(network)), LOIHI2)
+    assert [p.name for p in sparse.populations] == ["constant", "y"]
+    assert simulate_sparse(sparse, np.zeros((4, 1)))["y"].ravel() == pytest.approx([1, 2.5, 4.25, 6.125])
+
+
+def test_a_late_reset_is_a_larger_one_now():
+    """v = 1.5 > 1, then 0.5 * 1.5 + 1.5 - 1 = 1.25 > 1, then 0.5 * 1.25 + 1.5 - 1 = 1.125: snnTorch's default."""
+    node = LIF("y", tau=2.0, decay_input=False, reset="soft", reset_delay=True, fires=">")
+    nodes = (Input("x", shape=(1,)), Linear("fc", weight=np.full((1, 1), 1.5)), node)
+    (population,) = lower(fold(Network(nodes, (("x", "fc"), ("fc", "y")), steps=4))).populations
+    assert (population.drop.tolist(), population.refractory) == ([2.0], 0)
+    hard = Network((*nodes[:2], LIF("y", reset_delay=True)), (("x", "fc"), ("fc", "y")), steps=4)
+    assert lower(fold(hard)).populations[0].refractory == 1
+
+
+def test_what_no_neuron_can_do_is_named():
+    def lowered(**settings):
+        nodes = (Input("x", shape=(1,)), Linear("fc", weight=np.full((1, 1), 9.0)), LIF("y", **settings))
+        return lower(fold(Network(nodes, (("x", "fc"), ("fc", "y")), steps=4)))
+
+    with pytest.raises(UnsupportedError, match="y: subtracts its threshold one step late, and keeps nothing"):
+        lowered(tau=1.0, reset="soft", reset_delay=True)
+    with pytest.raises(UnsupportedError, match="y: resets one step late and then rests"):
+        lowered(refractory=2, reset_delay=True)
+
+
+def test_delays_that_a_layer_mixes_are_refused():
+    nodes = (
+        Input("x", shape=(1, 2, 4)), AvgPool2d("pool"), Delay("late", steps=np.array([[[3, 2]]])), Flatten("flat"),
+        Linear("fc", weight=np.ones((1, 2))), LIF("y"),
+    )  # fmt: skip
+    names = [node.name for node in nodes]
+    with pytest.raises(UnsupportedError, match="late: has delays that differ, and pool mixes them"):
+        fold(Network(nodes, tuple(zip(names, names[1:], strict=False)), steps=4))
+
+
+NEURONS = {
+    "decays of its own": {"tau": np.linspace(1.2, 8, 30), "tau_syn": np.linspace(1, 4, 30)},
+    "synaptic current": {"tau": 3.0, "tau_syn": 2.5, "bias": 0.05},
+    "thresholds of its own": {"threshold": np.linspace(0.4, 2.5, 30), "decay_input": False},
+    "snnTorch's Leaky": {"tau": 5.0, "decay_input": False, "reset": "soft", "reset_delay": True, "fires": ">"},
+    "late, with decays of its own": {
+        "tau": np.linspace(1.5, 9, 30), "decay_input": False, "reset": "soft", "reset_delay": True
+    },
+    "late zero": {"tau": 5.0, "decay_input": False, "reset_delay": True, "fires": ">"},
+    "no reset": {"tau": 4.0, "reset": "none"},
+    "soft": {"tau": 2.0, "reset": "soft"},
+}  # fmt: skip
+
+
+def one_layer(neuron, seed=0):
+    rng = np.random.default_rng(seed)
+    nodes = (
+        Input("x", shape=(20,), max_value=16),
+        Linear("fc", weight=rng.normal(0.1, 0.4, (30, 20)), bias=rng.normal(0, 0.1, 30)),
+        LIF("y", **neuron),
+    )
+    return Network(nodes, (("x", "fc"), ("fc", "y")), steps=16), rng.integers(0, 17, (60, 20))
+
+
+@pytest.mark.parametrize("name", NEURONS)
+def test_spikes_in_integers_are_those_of_the_float_neurons(name):
+    network, samples = one_layer(NEURONS[name])
+    fixed = quantise(balance(lower(fold(network)), LOIHI2), LOIHI2)
+    spikes = run_engine(fixed, samples, traces=["y"]).traces["y"].spikes
+    inputs = np.repeat(samples[:, None] / 16, 16, axis=1)
+    expected = np.stack([simulate(network, x)["y"] for x in inputs])
+    assert expected.sum() > 2000
+    assert (spikes != expected).sum() < 0.04 * expected.sum()
+
+
+def test_a_readout_is_the_membrane_at_the_end():
+    network, samples = one_layer({"tau": 6.0, "tau_syn": 2.0, "fires": "never", "bias": 0.1})
+    fixed = quantise(balance(lower(fold(network)), LOIHI2), LOIHI2)
+    counts = run_engine(fixed, samples).counts
+    inputs = np.repeat(samples[:, None] / 16, 16, axis=1)
+    expected = np.stack([simulate(network, x)["y"][-1] for x in inputs])
+    scale = (counts * expected).sum() / (expected**2).sum()
+    assert scale > 1000
+    assert np.abs(counts / scale - expected).max() < 0.02 * np.abs(expected).max()
+    with pytest.raises(UnsupportedError, match="y: sends spikes with payloads, loihi1 has binary spikes"):
+        quantise(balance(lower(fold(network)), LOIHI1), LOIHI1)
+
+
+def test_an_analogue_input_of_loihi1_reaches_no_synaptic_current():
+    network, _ = one_layer({"tau_syn": 2.0})
+    with pytest.raises(UnsupportedError, match="y: has a synaptic current, and its analogue input can only be loaded"):
+        quantise(balance(lower(fold(network)), LOIHI1), LOIHI1)
