@@ -113,7 +113,7 @@ class RunResult:
     """Spike counts of the output neurons, predictions, activity, and traces where they were asked for.
 
     Attributes:
-        counts: (samples, outputs) int32 spikes, or sums of payloads of sigma-delta neurons, the output populations one
+        counts: (samples, outputs) int32 spikes, or sums of payloads of graded neurons, the output populations one
             after the other.
         seconds: wall time of the run without loading.
         votes: output neurons per class.
