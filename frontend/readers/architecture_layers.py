@@ -11,7 +11,7 @@ import numpy as np
 
 from ...compiler import nodes as ir
 from .framework_neurons import NO_LEAK, Made, lapicque, norse, parametric_tau, snntorch, spikingjelly
-from .layers import LAYERS, Arrays, OptionalShape, Piece, Settings, needed, refuse, short
+from .layers import LAYERS, Arrays, NeedsShapeError, OptionalShape, Piece, Settings, needed, refuse, short
 from .module_tree import number
 
 MAX_ONE_TO_ONE = 4096
@@ -119,7 +119,9 @@ def _recurrent(name: str, arrays: Arrays, shape: OptionalShape) -> ir.Node:
     value = inner.get("V", arrays.get("V"))
     if value is None:
         raise refuse(name, f"has no tensor {name}.weight and no {name}.V", "correct the name of the layer")
-    if shape is None or len(shape) != 1 or math.prod(shape) > MAX_ONE_TO_ONE or value.size not in (1, shape[0]):
+    if shape is None:
+        raise NeedsShapeError(name, "connects an unknown number of neurons", "correct the layers")
+    if len(shape) != 1 or math.prod(shape) > MAX_ONE_TO_ONE or value.size not in (1, shape[0]):
         raise refuse(name, f"its V of {value.shape} is for {shape}, flat layers are possible", "use a recurrent layer")
     return ir.Linear(name, weight=np.diag(np.broadcast_to(value.astype(float).ravel(), shape)))
 

@@ -11,7 +11,7 @@ from ...compiler import nodes as ir
 from ...compiler.findings import Finding, UnsupportedModelError
 from ...compiler.network import Network
 from ...errors import ModelFileError, NetworkError, UnsupportedError
-from .layers import OptionalShape, Piece
+from .layers import NeedsShapeError, OptionalShape, Piece
 from .options import ReadOptions
 
 MAX_VALUES = 2**26
@@ -61,21 +61,29 @@ class Chain:
         shape = self.shapes[known[0]] if known else None
         try:
             piece = make(shape)
+            nodes = {node.name: node for node in piece.nodes} if piece else {}
+            after = nodes[piece.entry].output_shape(shape) if piece and shape is not None else shape
         except (UnsupportedError, NetworkError) as error:
-            self.findings.append(Finding(name, "unsupported", error.problem, error.way_out))
+            if not (isinstance(error, NeedsShapeError) and shape is None and self._shape_is_open):
+                self.findings.append(Finding(name, "unsupported", error.problem, error.way_out))
             self.exits[name], self.shapes[name], self.last = name, None, name
             return
         self.findings.append(Finding(name, "exact", text))
+        self.shapes[name] = after
         if piece is None:
-            self.exits[name], self.shapes[name] = self.exits.get(heard[0], heard[0]), shape
+            self.exits[name] = self.exits.get(heard[0], heard[0])
         else:
             self.findings += piece.findings
-            self._take(name, piece, heard, shape)
+            self._take(name, piece, nodes[piece.entry], heard)
         self.last = name
 
-    def _take(self, name: str, piece: Piece, heard: Sequence[str], shape: OptionalShape) -> None:
-        nodes = {node.name: node for node in piece.nodes}
-        entry = nodes[piece.entry]
+    @property
+    def _shape_is_open(self) -> bool:
+        """Whether a shape is unknown for a reason that is told anyway."""
+        return self.shapes[INPUT] is None or any(finding.kind == "unsupported" for finding in self.findings)
+
+    def _take(self, name: str, piece: Piece, entry: ir.Node, heard: Sequence[str]) -> None:
+        """Its nodes and edges; weights that hear several layers stand once for each."""
         self.nodes += piece.nodes
         self.edges += piece.edges
         self.waiting.append((heard[0], piece.entry))
@@ -92,11 +100,6 @@ class Chain:
                 self.findings.append(Finding(name, "unsupported", problem, "sum them in neurons"))
             self.waiting.append((other, target))
         self.exits[name] = piece.exit
-        try:
-            self.shapes[name] = None if shape is None else entry.output_shape(shape)
-        except NetworkError as error:
-            self.findings.append(Finding(name, "unsupported", error.problem, error.way_out))
-            self.shapes[name] = None
 
     def network(self, steps: int | None = None, encoding: Any = None, max_value: int | None = None) -> Network:
         """All layers together; the arguments are what the file itself says."""

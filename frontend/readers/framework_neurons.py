@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...compiler import nodes as ir
 from ...compiler.findings import Finding
-from .layers import OptionalShape, refuse, short
+from .layers import OTHER_LAYER, NeedsShapeError, OptionalShape, refuse, short
 
 NO_LEAK = 2.0**60
 """Steps: a membrane with this time constant loses nothing, in float64 exactly."""
@@ -165,10 +165,10 @@ def per_neuron(name: str, key: str, value: Any, shape: OptionalShape) -> float |
         return float(array.item())
     while shape is not None and array.ndim > len(shape) and array.shape[0] == 1:
         array = array[0]
-    fits = shape is not None and array.ndim <= len(shape) and all(
-        n in (1, m) for n, m in zip(array.shape[::-1], shape[::-1], strict=False)
-    )  # fmt: skip
-    if shape is None or not fits:
+    if shape is None:
+        raise NeedsShapeError(name, f"its {key} has the shape {array.shape}, that of the layer is unknown", OTHER_LAYER)
+    fits = array.ndim <= len(shape) and all(n in (1, m) for n, m in zip(array.shape[::-1], shape[::-1], strict=False))
+    if not fits:
         raise refuse(name, f"its {key} has the shape {array.shape}, the layer has {shape}", "correct the layers")
     return np.broadcast_to(array, shape).copy()
 

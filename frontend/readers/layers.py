@@ -34,6 +34,10 @@ class Piece:
         return Piece((node,), node.name, node.name)
 
 
+class NeedsShapeError(UnsupportedError):
+    """A layer that cannot be made without the shape that enters it."""
+
+
 def refuse(name: str, problem: str, way_out: str = OTHER_LAYER) -> UnsupportedError:
     return UnsupportedError(name, problem, way_out)
 
@@ -114,7 +118,9 @@ def _pool(node: type[ir.AvgPool2d] | type[ir.MaxPool2d]) -> Callable[..., ir.Nod
 def adaptive_pool(name: str, settings: Settings, _: Arrays, shape: OptionalShape) -> ir.Node:
     """The average pool with the same windows, which there is where the output divides the input."""
     out = pair(name, settings, "output_size")
-    if shape is None or len(shape) != 3 or min(out) < 1 or shape[1] % out[0] or shape[2] % out[1]:
+    if shape is None:
+        raise NeedsShapeError(name, "pools an input of unknown shape", "use AvgPool2d")
+    if len(shape) != 3 or min(out) < 1 or shape[1] % out[0] or shape[2] % out[1]:
         raise refuse(name, f"pools {shape} adaptively to {out}, which is no division into equal windows", "use AvgPool")
     window = (shape[1] // out[0], shape[2] // out[1])
     return ir.AvgPool2d(name, kernel=window, stride=window)
