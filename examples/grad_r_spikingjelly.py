@@ -1,6 +1,6 @@
 """Grad R on a SpikingJelly network: scikit-learn's digits, a tenth of the weights, saved as a module.
 
-Half a minute on one core; needs `pip install snn-compile spikingjelly`.
+Ten seconds on one core; needs `pip install snn-compile spikingjelly`.
 """
 
 import argparse
