@@ -253,10 +253,10 @@ def put(index, value):
         (array_changed("profiles", put((slice(None), 3), 2**17)), "differ in more|vth is 131072"),
         (array_changed("profiles", put((slice(None), 4), 8)), "vth is .*, 0 to 0 is possible"),
         (
-            array_changed("profiles", put((slice(None), 3), 4)),
+            array_changed("profiles", put((slice(None), 4), 4)),
             "the profiles of p0 say something that its",
         ),
-        (array_changed("profiles", put((slice(None), 7), -1)), "differ in more|drop is -1"),
+        (array_changed("profiles", put((slice(None), 2), -1)), "drop is -1"),
         (array_changed("out_core", put(0, 99)), "leads to a core that is not there"),
         (array_changed("out_axon", put(0, 60000)), "leads to an input axon that is not there"),
         (array_changed("out_start", put(0, 5)), "its output axons have broken starts"),
