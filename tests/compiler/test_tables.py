@@ -12,7 +12,7 @@ from networks import any_network, output_entries, random_network, small_chip
 from snn_compile.compiler.decode import decode
 from snn_compile.compiler.encode import encode
 from snn_compile.compiler.fill import AXONS, WORDS, empty_core, fill_in_order
-from snn_compile.compiler.fixed import FixedInput, FixedNetwork, FixedPopulation, FixedProjection
+from snn_compile.compiler.fixed import PROFILE, FixedInput, FixedNetwork, FixedPopulation, FixedProjection
 from snn_compile.compiler.limits import excess
 from snn_compile.compiler.partition import index_order, partition
 from snn_compile.compiler.place import place
@@ -251,11 +251,6 @@ def put(index, value):
         (array_changed("configuration", put(0, 9 << 16)), "names a profile that is not there"),
         (array_changed("profiles", put((0, 3), 7)), "differ in more than decays and drop"),
         (array_changed("profiles", put((slice(None), 3), 2**17)), "differ in more|vth is 131072"),
-        (array_changed("profiles", put((slice(None), 4), 8)), "vth is .*, 0 to 0 is possible"),
-        (
-            array_changed("profiles", put((slice(None), 4), 4)),
-            "the profiles of p0 say something that its",
-        ),
         (array_changed("profiles", put((slice(None), 2), -1)), "drop is -1"),
         (array_changed("out_core", put(0, 99)), "leads to a core that is not there"),
         (array_changed("out_axon", put(0, 60000)), "leads to an input axon that is not there"),
@@ -268,3 +263,34 @@ def put(index, value):
 def test_tables_that_contradict_each_other_are_refused(change, message):
     with pytest.raises(ProgramFileError, match=message):
         decode(broken(change))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("model", 8, "p0: vth is 100, 0 to 0 is possible"),
+        ("model", 4, "the profiles of p0 say something that its model has not"),
+        ("payload", 2, "p0: payload is 2, 1 to 1 is possible"),
+        ("drop", 2**23, "p0: drop is 8388608, 0 to 8388607 is possible"),
+        ("dv", 4096, "p0: dv is 4096, 0 to 4095 is possible"),
+        ("du", 2**15, "p0: du does not fit int16"),
+    ],
+)
+def test_profiles_that_no_neuron_can_have_are_refused(column, value, message):
+    program = program_of(populations(2, 3))
+    profiles = program.cores[0].profiles.copy()
+    profiles[:, PROFILE.index(column)] = value
+    with pytest.raises(ProgramFileError, match=message):
+        decode(replace(program, cores=(replace(program.cores[0], profiles=profiles),)))
+
+
+def test_the_payload_of_an_integrator_is_the_one_that_follows_from_its_shift():
+    network, _ = random_network(0, integrator=True)
+    program = program_of(network)
+    cores = []
+    for core in program.cores:
+        profiles = core.profiles.copy()
+        profiles[profiles[:, 3] == 8, PROFILE.index("payload")] -= 1
+        cores.append(replace(core, profiles=profiles))
+    with pytest.raises(ProgramFileError, match=f"{network.outputs[0]} say something that its model has not"):
+        decode(replace(program, cores=tuple(cores)))
