@@ -1,0 +1,1 @@
+"""Writers of networks for other tools; the bytes of a file are the same every time."""
