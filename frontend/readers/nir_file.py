@@ -29,7 +29,7 @@ MAX_BYTES = 2**30
 """Of all parameters together, decompressed."""
 MAX_EXPANSION = 100
 """Bytes per byte of the file, of a data set with more than `FREE_BYTES`."""
-FREE_BYTES = 2**26
+FREE_BYTES = 2**28
 MAX_CHUNKS = 2**16
 SHUFFLE, GZIP, CHECKSUM = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32
 EXPORT = "write it again with nir.write"

@@ -46,7 +46,7 @@ def read_nir(path: Path, options: ReadOptions) -> Network:
     _note_options(flat, options, notes)
     thresholds = _join_thresholds(flat, notes)
     for name in flat.outputs:
-        if flat.nodes[name].kind not in SILENT + SPIKING:
+        if flat.nodes[name].kind in (*LAYERS, "Input"):
             notes.unsupported(name, "is the output, and it has no neurons", "end the graph with neurons, such as LI")
     builder = _Builder(flat, thresholds, options, notes)
     builder.build()

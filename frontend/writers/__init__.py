@@ -1,1 +1,1 @@
-"""Writers: networks and programs in the formats of other tools."""
+"""Writers of what was compiled, for other tools: NIR in float, lava-dl's `.net` in integers."""

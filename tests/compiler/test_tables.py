@@ -290,7 +290,7 @@ def test_the_payload_of_an_integrator_is_the_one_that_follows_from_its_shift():
     cores = []
     for core in program.cores:
         profiles = core.profiles.copy()
-        profiles[profiles[:, 3] == 8, PROFILE.index("payload")] -= 1
+        profiles[profiles[:, PROFILE.index("model")] == 8, PROFILE.index("payload")] -= 1
         cores.append(replace(core, profiles=profiles))
     with pytest.raises(ProgramFileError, match=f"{network.outputs[0]} say something that its model has not"):
         decode(replace(program, cores=tuple(cores)))
