@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch")
 from snn_compile.compiler import nodes as ir
 from snn_compile.compiler.findings import UnsupportedModelError
 from snn_compile.errors import ModelFileError, NetworkError, SnnCompileError
@@ -16,7 +14,8 @@ from snn_compile.frontend.readers.options import ReadOptions
 from snn_compile.frontend.readers.torch_file import read_torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from stand_ins import JELLY, make, neuron, save
+torch = pytest.importorskip("torch")
+from stand_ins import JELLY, make, neuron, save  # noqa: E402
 
 nn = torch.nn
 OPTIONS = ReadOptions(steps=8, encoding="graded", max_value=255)
@@ -119,9 +118,7 @@ def test_classes_of_the_user(tmp_path):
     (finding,) = (f for f in read(tmp_path, net).findings if f.kind == "assumed")
     assert finding.text == "the class somebody.Net is taken to compute nothing but its only part, layer"
     net.other = nn.Linear(2, 2)
-    refused(
-        tmp_path, net, "Net: is a somebody.Net, whose file does not say in which order its 2 parts compute; give --"
-    )
+    refused(tmp_path, net, "Net: is a somebody.Net, whose file does not say in which order its 2 parts compute")
     toml = tmp_path / "net.toml"
     toml.write_text(
         '[[layer]]\nkind="linear"\nname="layer.0"\n[[layer]]\nkind="spikingjelly.LIFNode"\ntau=4.0\n'
@@ -180,7 +177,7 @@ def test_tensors_that_are_no_plain_numbers(tmp_path):
     torch.save({"a": torch.ones(2).to(torch.float8_e5m2)}, tmp_path / "net.pt")
     with pytest.raises(ModelFileError, match=r"holds a tensor of torch.float8_e5m2, which no layer has"):
         read_torch(tmp_path / "net.pt", OPTIONS)
-    values = torch.tensor([1, 2, 65535], dtype=torch.int32).to(torch.uint16)
+    values = torch.tensor([1, 2], dtype=torch.int32)
     parameter = nn.Parameter(torch.ones(2, dtype=torch.bfloat16))
     parameter.note = "a parameter with attributes"
     torch.save({"a": values, "b": parameter, "c": torch.float32, "d": torch.device("cpu"), "e": torch.Size([1]),
@@ -270,7 +267,8 @@ def test_skips_and_loops(tmp_path):
     [[layer]]\nkind="linear"\nname="fc2"\nfrom=["a", "b"]\n[[layer]]\nkind="lif"\nname="b"\nfrom=["fc2", "a"]\n"""
     network = with_state(tmp_path, state, toml)
     assert set(network.edges) == {
-        ("input", "fc1"), ("fc1", "a"), ("a", "fc2"), ("b", "fc2.from.b"), ("fc2", "b"), ("fc2.from.b", "b"), ("a", "b"),
+        ("input", "fc1"), ("fc1", "a"), ("a", "fc2"), ("b", "fc2.from.b"), ("fc2", "b"), ("fc2.from.b", "b"),
+        ("a", "b"),
     }  # fmt: skip
     assert network.by_name["fc2.from.b"].bias is None
     assert isinstance(network.by_name["fc2"], ir.Linear)
