@@ -19,7 +19,9 @@ def simulate(network, values, given=None, want=None):
     `given`: the spikes of some populations, (steps, …), which then do not compute; `values` may be None with it.
     `want`: the populations to compute; all where it is not given.
     """
-    given = {name: np.asarray(spikes).reshape(len(spikes), -1).astype(np.int64) for name, spikes in (given or {}).items()}
+    given = {
+        name: np.asarray(spikes).reshape(len(spikes), -1).astype(np.int64) for name, spikes in (given or {}).items()
+    }
     steps = len(values) if values is not None else len(next(iter(given.values())))
     run = _Run(network, steps, values, given)
     names = want or [node.name for node in network.nodes if isinstance(node, FixedNeurons)]
