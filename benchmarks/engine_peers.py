@@ -43,7 +43,9 @@ class FloatNetwork:
         for q, p in chain(network):
             weight = torch.from_numpy(q.synapses.matrix().toarray().astype(np.float32)) * 2.0**q.exponent
             bias = torch.from_numpy(p.bias.astype(np.float32)) / 2**FRACTION_BITS
-            self.layers.append((weight.T.contiguous(), bias, (4095 - p.du) / 4096, (4096 - p.dv) / 4096, p.vth))
+            assert len({*p.du.tolist()}) == len({*p.dv.tolist()}) == 1, "these networks decay alike"
+            keep = [(4095 - int(p.du[0])) / 4096, (4096 - int(p.dv[0])) / 4096]
+            self.layers.append((weight.T.contiguous(), bias, *keep, p.vth))
 
     @torch.inference_mode()
     def counts(self, values: Any, batch: int, once: bool) -> torch.Tensor:
@@ -103,7 +105,7 @@ def save_job(file: Path, network: FixedNetwork, samples: Any, sparse: bool) -> N
     arrays: dict[str, Any] = {"sent": sent, "message_bits": network.inputs[0].payload_bits, "sparse": sparse}
     for i, (q, p) in enumerate(chain(network)):
         arrays |= {f"weights{i}": q.synapses.matrix().toarray().astype(np.int16), f"exponent{i}": q.exponent}
-        arrays |= {f"constants{i}": np.array([p.du, p.dv, p.vth])}
+        arrays |= {f"constants{i}": np.array([p.du[0], p.dv[0], p.vth])}
         arrays |= {f"bias_mant{i}": p.bias_mant, f"bias_exp{i}": p.bias_exp}
     np.savez(file, layers=len(network.populations), **arrays)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import LimitError, NetworkError
 from .deliveries import Layout, fault, read_deliveries, require
-from .fixed import PROFILE, FixedNetwork, FixedPopulation, FixedProjection
+from .fixed import COMMON, PROFILE, FixedNetwork, FixedPopulation, FixedProjection
 from .overflow import check_overflow
 from .program import CoreTables, Program
 from .synapses import Synapses
@@ -84,10 +84,9 @@ def populations_of(program: Program, layout: Layout) -> tuple[FixedPopulation, .
     for header in program.populations:
         begin = layout.base[header.name]
         own = constants[begin : begin + header.size]
-        require(
-            bool((own[:, :-2] == own[0, :-2]).all()),
-            f"the neurons of {header.name} differ in their decays or threshold",
-        )
+        profiles = own[:, : len(PROFILE)]
+        common = bool((profiles[:, COMMON] == profiles[0, COMMON]).all())
+        require(common, f"the neurons of {header.name} differ in more than decays and drop")
         named = len(header.origin) == header.size and 0 <= int(header.origin.min()) <= int(header.origin.max())
         require(
             named and int(header.origin.max()) < math.prod(header.shape),
@@ -101,16 +100,18 @@ def populations_of(program: Program, layout: Layout) -> tuple[FixedPopulation, .
                 bias_mant=own[:, -2],
                 bias_exp=own[:, -1],
                 offset=header.offset,
-                **FixedPopulation.of_profile(own[0, :-2].tolist()),
+                **FixedPopulation.of_profiles(profiles),
             )
         except LimitError as error:
             raise fault(f"{error.subject}: {error.problem}") from error
+        same = np.array_equal(population.profiles, profiles)
+        require(same, f"the profiles of {header.name} say something that its model has not")
         populations.append(population)
     return tuple(populations)
 
 
 def _configuration(core: CoreTables) -> NDArray[np.int64]:
-    """(compartments, 9): the profile, bias mantissa, bias exponent."""
+    """(compartments, 10): the profile, bias mantissa, bias exponent."""
     packed = core.configuration.astype(np.int64)
     profile = packed >> 16
     whole = len(packed) == len(core.neurons) and bool((profile < len(core.profiles)).all())

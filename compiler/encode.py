@@ -51,7 +51,7 @@ def encode(
         CoreTables(
             placement.positions[core],
             neurons.astype(np.uint32),
-            *_configuration(network, netlist, neurons),
+            *_configuration(network, neurons),
             *bodies[core],
             *routing.of(neurons),
         )
@@ -128,13 +128,9 @@ class _Routing:
         return (start.astype(np.uint32), *(self.routes[row][rows].astype(np.uint16) for row in (1, 2, 3)))
 
 
-def _configuration(
-    network: FixedNetwork, netlist: Netlist, neurons: Ints
-) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
+def _configuration(network: FixedNetwork, neurons: Ints) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
     """(configuration, profiles) of a core's compartments; see `CoreTables`."""
-    row = netlist.population_of(neurons)
-    constants = np.array([p.profile for p in network.populations], np.int32)
-    profiles, profile = np.unique(constants[row], axis=0, return_inverse=True)
+    profiles, profile = np.unique(network.profiles[neurons], axis=0, return_inverse=True)
     mantissa = np.concatenate([p.bias_mant for p in network.populations])[neurons].astype(np.int64)
     exponent = np.concatenate([p.bias_exp for p in network.populations])[neurons].astype(np.int64)
     packed = (mantissa & 0x1FFF) | exponent << 13 | profile.reshape(-1) << 16

@@ -60,10 +60,7 @@ def empty_core(network: FixedNetwork, chip: Chip) -> Core:
     if netlist.delay.any():
         some = np.flatnonzero(np.diff(netlist.indptr))
         delays[some] = np.maximum.reduceat(netlist.delay, netlist.indptr[some])
-    table = np.array([(p.du, p.dv, p.vth) for p in network.populations], np.int64)
-    decays = np.unique(table[:, :2], axis=0, return_inverse=True)[1].ravel()
-    thresholds = np.unique(table[:, 2], return_inverse=True)[1].ravel()
-    sizes = [p.size for p in network.populations]
+    numbers = network.profile_numbers
     sources = int(netlist.base[-1])
     axons = min(limits.in_axons_per_core[0], sources) + 1
     unlimited = 2**31
@@ -72,7 +69,7 @@ def empty_core(network: FixedNetwork, chip: Chip) -> Core:
         netlist.source,
         (netlist.exponent.astype(np.int64) - low).astype(np.int8),
         np.ceil(np.log2(delays + 1)).astype(np.int64),
-        np.column_stack([np.repeat(decays, sizes), np.repeat(thresholds, sizes)]),
+        np.column_stack(numbers),
         np.zeros(netlist.neurons, np.int64),
         np.array(
             [
@@ -97,7 +94,7 @@ def empty_core(network: FixedNetwork, chip: Chip) -> Core:
         np.zeros(axons * exponents, np.int64),
         np.zeros(axons, np.int64),
         np.zeros(axons, np.int64),
-        np.zeros((2, len(sizes) + 2), np.int64),
+        np.zeros((2, 1 + max(int(own.max(initial=0)) for own in numbers)), np.int64),
         np.zeros(9, np.int64),
     )
 

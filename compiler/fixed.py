@@ -221,8 +221,9 @@ class FixedPopulation:
     @property
     def profiles(self) -> NDArray[np.int32]:
         """(size, 8) what each neuron may have in common with others, as rows of a core's table; see `PROFILE`."""
-        variant = self.reset == "subtract" or self.activation == "identity"
-        code = MODELS[self.model] + 2 * variant + 4 * self.cumulative
+        variants = {"lif": 2 * (self.reset == "subtract"), "integrator": 0}
+        variants["sigma-delta"] = 2 * (self.activation == "identity") + 4 * self.cumulative
+        code = MODELS[self.model] + variants[self.model]
         rows = np.empty((self.size, len(PROFILE)), np.int32)
         rows[:, VARYING] = np.stack([self.du, self.dv, self.drop], axis=1)
         rows[:, COMMON] = self.vth, code, self.refractory, self.state_exp, self.payload
@@ -333,6 +334,18 @@ class FixedNetwork:
         from .netlist import Netlist
 
         return Netlist.of(self)
+
+    @cached_property
+    def profiles(self) -> NDArray[np.int32]:
+        """(neurons, 8) of all populations in a row; see `FixedPopulation.profiles`."""
+        return np.concatenate([p.profiles for p in self.populations])
+
+    @cached_property
+    def profile_numbers(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(neurons,) numbers from 0 on: of each neuron's pair of decays, and of its threshold."""
+        du, dv, _, vth = self.profiles[:, :4].astype(np.int64).T
+        decays, thresholds = (np.unique(key, return_inverse=True)[1] for key in (du * 4096 + dv, vth))
+        return decays.astype(np.int64), thresholds.astype(np.int64)
 
     def offset(self, name: str) -> int:
         population = self.by_name[name]

@@ -64,6 +64,5 @@ def synapse_words(network: FixedNetwork, neurons: Ints, chip: Chip) -> int:
 
 def _profiles(network: FixedNetwork, neurons: Ints) -> tuple[int, int]:
     """How many decays and thresholds these neurons have."""
-    rows = np.unique(network.netlist.population_of(neurons))
-    populations = [network.populations[row] for row in rows.tolist()]
-    return len({(p.du, p.dv) for p in populations}), len({p.vth for p in populations})
+    decays, thresholds = network.profile_numbers
+    return len(np.unique(decays[neurons])), len(np.unique(thresholds[neurons]))

@@ -58,10 +58,10 @@ class LIF(Population):
     def __post_init__(self) -> None:
         super().__post_init__()
         for key in ("tau", "tau_syn"):
-            self._check_range(key, 1, LARGEST, "at least 1")
-        self._check_range("threshold", 1 / LARGEST, LARGEST, "a positive number")
+            self._check_range(key, 1, LARGEST, f"1 to {LARGEST:g}")
+        self._check_range("threshold", 1 / LARGEST, LARGEST, f"a number above 0 and up to {LARGEST:g}")
         for key in ("gain", "bias"):
-            self._check_range(key, -LARGEST, LARGEST, "a number")
+            self._check_range(key, -LARGEST, LARGEST, f"a number up to {LARGEST:g}")
         for key in ("decay_input", "reset_delay"):
             value = getattr(self, key)
             check(isinstance(value, bool), self.name, f"{key} is {value!r}, no truth value")

@@ -48,18 +48,19 @@ class Worst:
                 value=worst,
                 limit=4095,
             )
-        if population.graded:
+        if population.model == "sigma-delta":
             self._check_sigma(population, steps)
         else:
             self._check_u(population, steps)
 
     def _check_u(self, population: FixedPopulation, steps: int) -> None:
-        worst = max(int(self.high.max()), -int(self.low.min()))
-        keep = (4095 - population.du) / 4096
-        memory = float(steps) if keep == 1 else (1 - keep**steps) / (1 - keep)
-        reach = worst * memory * 2**FRACTION_BITS
+        keep = (4095 - population.du.astype(np.int64)) / 4096
+        lost = np.where(keep == 1, 1.0, 1 - keep)
+        memory = np.where(keep == 1, float(steps), (1 - keep**steps) / lost)
+        worst = np.maximum(self.high, -self.low) * memory * 2**FRACTION_BITS
+        neuron = int(worst.argmax())
+        reach = float(worst[neuron])
         if reach >= U_LIMIT:
-            neuron = int(np.argmax(np.maximum(self.high, -self.low)))
             raise LimitError(
                 population.name,
                 f"the current of neuron {neuron} can reach {reach:.0f}, u holds less than {U_LIMIT}",
@@ -118,7 +119,7 @@ def check_overflow(network: FixedNetwork) -> None:
                 mantissa_high, mantissa_low = mantissa_high + up, mantissa_low + down
             else:
                 high, low = high + up, low + down
-                if population.graded:
+                if population.model == "sigma-delta":
                     total = total + _total(network, projection)
         Worst(high, low, total, mantissa_high, mantissa_low).check(population, network.steps)
 

@@ -60,7 +60,7 @@ def partition(
     Raises:
         LimitError: one neuron alone breaks a limit, with the neuron, the value and the limit.
     """
-    if any(p.graded for p in network.populations):
+    if any(p.model == "sigma-delta" for p in network.populations):
         chip = chip.with_sigma_delta()
     if rates is None:
         rates = np.ones(int(network.netlist.base[-1]))

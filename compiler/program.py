@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .fixed import FixedInput
 from .synapses import Synapses
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 CORE_ARRAYS: dict[str, tuple[type, int]] = {
     "neurons": (np.uint32, 1),
@@ -38,7 +38,7 @@ class CoreTables:
         place: (chip, x, y).
         neurons: (compartments,) number of each compartment's neuron, population by population.
         configuration: (compartments,) bias mantissa (13 bits, two's complement), bias exponent (3), profile (16).
-        profiles: (profiles, 7) what compartments have in common; the columns are `fixed.PROFILE`.
+        profiles: (profiles, 8) what compartments have in common; the columns are `fixed.PROFILE`.
         formats: (formats, 6) kind, weight bits, delay bits, index bits, skip bits, exponent.
         words: (words,) the synapse memory.
         axon_start, axon_words: (input axons,) first word and length of each list.

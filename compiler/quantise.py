@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import LimitError, UnsupportedError
 from ..hw_targets.chip import Chip
+from .adopt import adopt, adopt_input
 from .balance import window_offsets
 from .dead import step_response
 from .fixed import FRACTION_BITS, U_LIMIT, FixedInput, FixedNetwork, FixedPopulation, FixedProjection
@@ -38,6 +39,8 @@ ASSUMED_RATE = 0.2
 def quantise(network: SparseNetwork, chip: Chip) -> FixedNetwork:
     """Weights, exponents, thresholds, decays, biases and payloads as integers that the chip has.
 
+    What is in integers already is adopted as it is.
+
     Per population the scale with the least expected error of the currents is taken among those for which no sum can
     overflow; see `scale.choose` and `overflow.check_overflow`.
 
@@ -45,11 +48,19 @@ def quantise(network: SparseNetwork, chip: Chip) -> FixedNetwork:
         UnsupportedError: a neuron that the chip has not.
         LimitError: a population that no scale fits.
     """
-    inputs = tuple(_encode_input(p, chip) for p in network.inputs)
+    inputs = tuple(_input(network, p, chip) for p in network.inputs)
     offsets = window_offsets(network)
-    populations, projections = [], []
+    populations: list[FixedPopulation] = []
+    projections: list[FixedProjection] = []
     for population in network.populations:
-        inputs, made, incoming = _quantise_population(network, population, inputs, chip, offsets[population.name])
+        offset = offsets[population.name]
+        if isinstance(population.node, FixedNeurons):
+            known: dict[str, FixedInput | FixedPopulation] = {p.name: p for p in inputs}
+            known |= {p.name: p for p in populations}
+            arriving = [q for q in network.projections if q.target == population.name]
+            made, incoming = adopt(population, arriving, chip, offset, known, network.steps)
+        else:
+            inputs, made, incoming = _quantise_population(network, population, inputs, chip, offset)
         populations.append(made)
         projections += [q for q in incoming if len(q.synapses)]
     order = {(q.source, q.target): i for i, q in enumerate(network.projections)}
@@ -57,6 +68,14 @@ def quantise(network: SparseNetwork, chip: Chip) -> FixedNetwork:
     fixed = FixedNetwork(inputs, tuple(populations), tuple(projections), network.outputs, network.steps, network.votes)
     check_overflow(fixed)
     return fixed
+
+
+def _input(network: SparseNetwork, source: SparseInput, chip: Chip) -> FixedInput:
+    targets = [network.by_name[q.target].node for q in network.projections if q.source == source.name]
+    fixed = [node for node in targets if isinstance(node, FixedNeurons)]
+    if len(fixed) == len(targets):
+        return adopt_input(source.node, fixed, chip)
+    return _encode_input(source, chip)
 
 
 def check_encoding(source: SparseInput, chip: Chip) -> None:

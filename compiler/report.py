@@ -161,7 +161,7 @@ def make_report(
     source: Mapping[str, str],
 ) -> Report:
     """Args: every stage of one compilation, and `source` with model, model_sha256 and command."""
-    if any(p.graded for p in network.populations):
+    if any(p.model == "sigma-delta" for p in network.populations):
         chip = chip.with_sigma_delta()
     layers = [node for node in trained.nodes if isinstance(node, (Linear, Conv2d))]
     weights = sum(int(node.weight.size) for node in layers)
@@ -263,19 +263,9 @@ def _population_rows(sparse: SparseNetwork, network: FixedNetwork, slices: CoreS
     shared = Counter(row for own, yes in zip(standing, slices.is_shared(), strict=True) if yes for row in own)
     for row, (trained, fixed) in enumerate(zip(sparse.populations, network.populations, strict=True)):
         rate = None if trained.rate is None or not trained.size else float(trained.rate.mean())
-        size = int(np.prod(trained.shape))
+        size, decay = int(np.prod(trained.shape)), int(fixed.dv.max())
         rows.append(
-            PopulationRow(
-                fixed.name,
-                cores[row],
-                shared[row],
-                fixed.size,
-                size,
-                fixed.vth,
-                int(fixed.dv.max()),
-                fixed.offset,
-                rate,
-            )
+            PopulationRow(fixed.name, cores[row], shared[row], fixed.size, size, fixed.vth, decay, fixed.offset, rate)
         )
     return tuple(rows)
 

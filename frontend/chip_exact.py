@@ -64,17 +64,29 @@ def _send(bundle: _Bundle, spikes: Tensor, size: int) -> Tensor:
     return total.index_add_(1, bundle.targets, spikes[:, bundle.sources] * bundle.weights)
 
 
+def _decayed(p: FixedPopulation, a: Tensor, bias: Tensor, state: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """(u, v) after a step of a LIF neuron or integrator, before a spike."""
+    keep_u, keep_v = (torch.from_numpy(full - x.astype(np.int64)) for full, x in ((4095, p.du), (4096, p.dv)))
+    u = _shift_toward_zero(state[0] * keep_u, 12) + (a << FRACTION_BITS)
+    return u, (_shift_toward_zero(state[1] * keep_v, 12) + u + bias).clamp(1 - U_LIMIT, U_LIMIT - 1)
+
+
 def _lif(p: FixedPopulation, a: Tensor, bias: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """(spikes, state) of one step; the state is u, v, steps that v still rests, unused."""
-    u, v, rest, unused = state
-    u = _shift_toward_zero(u * (4095 - p.du), 12) + (a << FRACTION_BITS)
-    new = (_shift_toward_zero(v * (4096 - p.dv), 12) + u + bias).clamp(1 - U_LIMIT, U_LIMIT - 1)
+    _, v, rest, unused = state
+    u, new = _decayed(p, a, bias, state)
     awake = rest == 0
     spikes = (new > p.vth << FRACTION_BITS) & awake
-    after = new - (p.vth << FRACTION_BITS) if p.reset == "subtract" else torch.zeros_like(new)
+    after = new - p.drop if p.reset == "subtract" else torch.zeros_like(new)
     v = torch.where(awake, torch.where(spikes, after, new), v)
     rest = torch.where(spikes, p.refractory, (rest - 1).clamp(min=0))
     return spikes.to(torch.int64), [u, v, rest, unused]
+
+
+def _integrator(p: FixedPopulation, a: Tensor, bias: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """(payloads, state) of one step; the state is u, v, unused, unused."""
+    u, v = _decayed(p, a, bias, state)
+    return (v >> p.state_exp) - (state[1] >> p.state_exp), [u, v, *state[2:]]
 
 
 def _sigma_delta(p: FixedPopulation, a: Tensor, bias: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -87,6 +99,9 @@ def _sigma_delta(p: FixedPopulation, a: Tensor, bias: Tensor, state: list[Tensor
     sent = torch.where(error.abs() >= p.vth, delta, 0)
     error = torch.where(sent != 0, 0, error)
     return sent >> p.state_exp, [sigma, new, delta - sent, error]
+
+
+_STEPS = {"lif": _lif, "integrator": _integrator, "sigma-delta": _sigma_delta}
 
 
 class _Chunk:
@@ -128,8 +143,7 @@ class _Chunk:
         """One local step of one population."""
         name = population.name
         a = self._arriving(population, step, host=False)
-        neurons = _sigma_delta if population.graded else _lif
-        spikes, self.state[name] = neurons(population, a, self.bias[name], self.state[name])
+        spikes, self.state[name] = _STEPS[population.model](population, a, self.bias[name], self.state[name])
         self.u[name].append(self.state[name][0])
         self.v[name].append(self.state[name][1])
         self.sent[name].append(spikes)

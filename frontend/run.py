@@ -29,6 +29,7 @@ from .parallel import ALONE, backward
 from .processes import World
 from .quantised import StraightThrough
 from .rules import RULES, Rule, Settings, connectivity
+from .schedule import cosine
 
 CALIBRATION_SAMPLES = 64
 RATE_SAMPLES = 5000
@@ -194,7 +195,7 @@ class Run:
 
     def _step(self, index: Tensor) -> Tensor:
         """One step of all optimisers on the samples of `index`; returns the mean loss over them."""
-        self.lr = self.options.lr * (1 + math.cos(math.pi * self.step / self.total)) / 2
+        self.lr = cosine(self.options.lr, self.step, self.total)
         samples = self.samples[index]
         if self.augment is not None:
             samples = self.augment(samples, self.random)
@@ -254,7 +255,7 @@ class Run:
         self.best = None if state["best"] is None else (float(state["best"][0]), float(state["best"][1]))
         self.best_weights = dict(state["best_weights"])
         self.model.load_state_dict(state["model"])
-        self.rule.load_state_dict({**_moved(state["rule"], self.world.device), "random": state["rule"]["random"]})
+        self.rule.load_state_dict(state["rule"])
         if self.rest is not None:
             self.rest.load_state_dict(state["rest"])
         if self.fit is not None:
@@ -267,12 +268,3 @@ def _augmentation(data: DataSet) -> Callable[[Tensor, torch.Generator], Tensor] 
     from .augment import augmentation
 
     return augmentation(data)
-
-
-def _moved(state: Any, device: str) -> Any:
-    """Plain values, lists and dicts, their tensors on the device."""
-    if isinstance(state, Mapping):
-        return {key: _moved(value, device) for key, value in state.items()}
-    if isinstance(state, list):
-        return [_moved(value, device) for value in state]
-    return state.to(device) if isinstance(state, Tensor) else state

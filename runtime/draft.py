@@ -16,7 +16,7 @@ from ..compiler.fixed import FixedInput, FixedPopulation
 from ..compiler.netlist import NONE
 from ..compiler.synapses import Synapses
 from ..errors import LimitError
-from .tables import CORE, Flat, Ints, Mesh, Tables
+from .tables import CORE, VARIED, Flat, Ints, Mesh, Tables
 
 if TYPE_CHECKING:
     from .survey import Survey
@@ -179,25 +179,29 @@ class Draft:
     def _segments(self) -> Ints:
         row = self.row[self.number]
         core = np.repeat(np.arange(len(self.core_first) - 1), np.diff(self.core_first))
-        first = np.flatnonzero((np.diff(row, prepend=-1) != 0) | (np.diff(core, prepend=-1) != 0))
+        profiles = np.concatenate([p.profiles for p in self.head.populations])[self.number].astype(np.int64)
+        du, dv, drop, vth, model, refractory, state_exp, _ = profiles.T
+        different = [np.diff(column, prepend=-1) != 0 for column in (row, core, drop)]
+        first = np.flatnonzero(np.any(different, axis=0))
         last = np.append(first[1:], len(row))
-        constants = np.array(
-            [
-                (p.offset, 4095 - p.du, 4096 - p.dv, p.vth, p.profile[3], p.refractory, p.state_exp)
-                for p in self.head.populations
-            ]
-        ).reshape(-1, 7)
+        keep_u, keep_v = (
+            np.where(np.minimum.reduceat(own, first) == np.maximum.reduceat(own, first), own[first], VARIED)
+            for own in (4095 - du, 4096 - dv)
+        )
+        offset = np.array([p.offset for p in self.head.populations])[row[first]]
+        common = (column[first] for column in (vth, model, refractory, state_exp, drop))
+        constants = (offset, keep_u, keep_v, *common)
         goals = [
             self.list_core[self.out_list[slice(*self.out_start[[a, b]])]] for a, b in zip(first, last, strict=True)
         ]
         goal = [int(g[0]) if len(g) and bool((g == g[0]).all()) else -1 for g in goals]
-        has_bias = np.concatenate([[0], np.cumsum(self._biases("bias_mant") != 0)])
+        has_bias = np.concatenate([[0], np.cumsum(self._neurons("bias_mant") != 0)])
         by_host = [self.head.names.index(host.target) for host in self.head.hosts]
         always = (has_bias[last] - has_bias[first] == last - first) & ~np.isin(row[first], by_host)
-        columns = [first, last, core[first], row[first], goal, constants[row[first]], always]
+        columns = [first, last, core[first], row[first], goal, *constants, always]
         return np.column_stack(columns).astype(np.int64)
 
-    def _biases(self, key: str) -> NDArray[np.int32]:
+    def _neurons(self, key: str) -> NDArray[np.int32]:
         """(neurons,) of the engine."""
         values = np.concatenate([getattr(p, key) for p in self.head.populations])
         return np.asarray(values[self.number], np.int32)
@@ -218,13 +222,15 @@ class Draft:
         lanes = np.array([(begin, shift) for _, begin, _, shift in used], np.int64).reshape(-1, 2)
         lane_start = np.searchsorted([span[0] for span in used], np.arange(len(self.segments) + 1))
         head = self.head
-        mant, exp = self._biases("bias_mant"), self._biases("bias_exp")
+        mant, exp = self._neurons("bias_mant"), self._neurons("bias_exp")
         flat = Flat(
             self.segments,
             lane_start.astype(np.int64),
             lanes,
             mant,
             exp,
+            4095 - self._neurons("du"),
+            4096 - self._neurons("dv"),
             self.out_start,
             self.out_list.astype(np.int32),
             self.out_cell,

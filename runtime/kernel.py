@@ -14,9 +14,22 @@ from numba import njit
 
 from .compiled import inlined, inner
 from .lanes import add_busy, add_scaled, add_totals, add_where, any_lane
-from .neurons_kernel import integrate, sigma_delta
+from .neurons_kernel import integrate, integrator, sigma_delta
 from .state import ACTIVE, PACKETS, State, clear, load_values, write_counts, write_load, write_total, write_trace
-from .tables import ALWAYS, CORE, FIRST, GOAL, LAST, MODEL, OFFSET, POPULATION, Flat
+from .tables import (
+    ALWAYS,
+    CORE,
+    FIRST,
+    GOAL,
+    GRADED,
+    INTEGRATOR,
+    LAST,
+    MODEL,
+    OFFSET,
+    POPULATION,
+    SIGMA_DELTA,
+    Flat,
+)
 
 
 @inlined
@@ -72,7 +85,7 @@ def _emit(
     out_start, out_list, out_cell, list_start = net.out_start, net.out_list, net.out_cell, net.list_start
     list_core, into, weights, delays = net.list_core, net.cells, net.weights, net.delays
     sent, spikes, paid, sums = state.sent, state.spikes, state.paid, state.sums
-    width, graded, each = len(lanes), segment[MODEL] & 1, counting
+    width, graded, each = len(lanes), segment[MODEL] & GRADED, counting
     if counting:
         cores = len(state.steady) // (3 * width)
         packets = ((step & 1) * 3 * cores + PACKETS * cores + segment[CORE]) * width
@@ -184,8 +197,10 @@ def _step(
                 add_busy(
                     lanes, now, core, state.current, state.u, state.v, state.bias, segment[FIRST], segment[LAST]
                 )  # fmt: skip
-        if segment[MODEL] & 1:
+        if segment[MODEL] & SIGMA_DELTA:
             sigma_delta(width, segment, state)
+        elif segment[MODEL] & INTEGRATOR:
+            integrator(width, segment, state)
         else:
             integrate(width, segment, state)
         _emit(lanes, net, segment, step, cells, slots, state, later, counting)

@@ -21,7 +21,7 @@ def save_network(folder: Path, network: FixedNetwork) -> None:
     """Writes ``network.json`` and ``network.npz``."""
     arrays: dict[str, NDArray[Any]] = {}
     for i, p in enumerate(network.populations):
-        arrays |= {f"population{i}.{key}": getattr(p, key) for key in ("origin", "bias_mant", "bias_exp")}
+        arrays |= {f"population{i}.{key}": getattr(p, key) for key in ("origin", "bias_mant", "bias_exp", "profiles")}
     for i, q in enumerate(network.projections):
         arrays |= {f"projection{i}.{key}": getattr(q.synapses, key) for key in ("indptr", "targets", "weights")}
         arrays[f"projection{i}.delays"] = q.synapses.delays
@@ -30,7 +30,7 @@ def save_network(folder: Path, network: FixedNetwork) -> None:
         "outputs": network.outputs,
         "votes": network.votes,
         "inputs": [[i.name, i.shape, i.encoding, i.max_value, i.levels] for i in network.inputs],
-        "populations": [[p.name, p.shape, p.offset, *p.profile] for p in network.populations],
+        "populations": [[p.name, p.shape, p.offset] for p in network.populations],
         "projections": [
             [q.source, q.target, q.synapses.n_source, q.synapses.n_target, q.exponent, q.host]
             for q in network.projections
@@ -46,9 +46,9 @@ def load_network(folder: Path) -> FixedNetwork:
     with np.load(folder / "network.npz") as file:
         arrays = dict(file.items())
     populations = []
-    for i, (name, shape, offset, *profile) in enumerate(scalars["populations"]):
+    for i, (name, shape, offset) in enumerate(scalars["populations"]):
         own = {key: arrays[f"population{i}.{key}"] for key in ("origin", "bias_mant", "bias_exp")}
-        fields = own | FixedPopulation.of_profile(profile)
+        fields = own | FixedPopulation.of_profiles(arrays[f"population{i}.profiles"])
         populations.append(FixedPopulation(name=name, shape=tuple(shape), offset=offset, **fields))
     projections = []
     for i, (source, target, n_source, n_target, exponent, host) in enumerate(scalars["projections"]):

@@ -78,7 +78,7 @@ def connection(projection: FixedProjection, message_bits: int) -> Any:
 
 def build(job: LavaJob) -> list[Any]:
     """The network as connected Lava processes; returns those of its populations."""
-    from .lava_processes import Clock, PayloadSource, WindowedLIF, WindowedSigmaDelta
+    from .lava_processes import Clock, PayloadSource, WindowedIntegrator, WindowedLIF, WindowedSigmaDelta
 
     network = job.network
     chip = [q for q in network.projections if not q.host]
@@ -99,16 +99,18 @@ def build(job: LavaJob) -> list[Any]:
             "traces": job.trace_files(p.name),
         }
         if p.graded:
+            common |= {"state_exp": p.state_exp, "paid": job.file("paid", p.name)}
+        if p.model == "sigma-delta":
             nodes[p.name] = WindowedSigmaDelta(
                 threshold=p.vth,
                 rectified=p.activation == "relu",
                 cum_error=p.cumulative,
-                state_exp=p.state_exp,
-                paid=job.file("paid", p.name),
                 **common,
             )
         else:
-            nodes[p.name] = WindowedLIF(du=p.du, dv=p.dv, vth=p.vth, **common)
+            common |= {"du": p.du.astype(int), "dv": p.dv.astype(int)}
+            kind = WindowedIntegrator if p.model == "integrator" else WindowedLIF
+            nodes[p.name] = kind(vth=p.vth, **common)
     message_bits = {name: member.payload_bits for name, member in network.by_name.items()}
     for q in chip:
         synapses = connection(q, message_bits.get(q.source, 0))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .compiled import inlined, inner
-from .tables import FIRST, KEEP_U, KEEP_V, LAST, MODEL, REFRACTORY, STATE_EXP, VTH
+from .tables import DROP, FIRST, KEEP_U, KEEP_V, LAST, MODEL, REFRACTORY, STATE_EXP, VARIED, VTH
 
 i4 = np.int32
 LIMIT = np.int32((1 << 23) - 1)
@@ -37,12 +37,50 @@ def _step_v(keep: Any, u: Any, bias: Any, v: Any) -> None:
 
 
 @inlined
-def _fire(threshold: Any, subtract: Any, v: Any, sent: Any) -> None:
+def _decay_each(keep: Any, values: Any) -> None:
+    for n in range(len(values)):
+        values[n] = _decay(values[n], keep[n])
+
+
+@inlined
+def _add_to_u(current: Any, u: Any) -> None:
+    for n in range(len(u)):
+        u[n] = i4(u[n] + i4(current[n] << 6))
+
+
+@inlined
+def _add_to_v(u: Any, bias: Any, v: Any) -> None:
+    for n in range(len(v)):
+        v[n] = min(max(i4(i4(v[n] + u[n]) + bias[n]), i4(-LIMIT)), LIMIT)
+
+
+@inlined
+def _fire(threshold: Any, subtract: Any, drop: Any, v: Any, sent: Any) -> None:
     for n in range(len(v)):
         value = v[n]
         spike = value > threshold
         sent[n] = i4(spike)
-        v[n] = i4(i4(value - threshold) * subtract) if spike else value
+        v[n] = i4(i4(value - drop) * subtract) if spike else value
+
+
+@inlined
+def _advance_u(first: int, last: int, segment: Any, state: Any) -> None:
+    current, u = state.current[first:last], state.u[first:last]
+    if segment[KEEP_U] == VARIED:
+        _decay_each(state.keep_u[first:last], u)
+        _add_to_u(current, u)
+    else:
+        _step_u(i4(segment[KEEP_U]), current, u)
+
+
+@inlined
+def _advance_v(first: int, last: int, segment: Any, state: Any) -> None:
+    u, v, bias = state.u[first:last], state.v[first:last], state.bias[first:last]
+    if segment[KEEP_V] == VARIED:
+        _decay_each(state.keep_v[first:last], v)
+        _add_to_v(u, bias, v)
+    else:
+        _step_v(i4(segment[KEEP_V]), u, bias, v)
 
 
 @inner
@@ -50,24 +88,39 @@ def integrate(width: int, segment: Any, state: Any) -> None:
     """LIF."""
     first, last = segment[FIRST] * width, segment[LAST] * width
     u, v, sent, bias = state.u[first:last], state.v[first:last], state.sent[first:last], state.bias[first:last]
-    _step_u(i4(segment[KEEP_U]), state.current[first:last], u)
-    keep, threshold, subtract = i4(segment[KEEP_V]), i4(segment[VTH] << 6), i4(segment[MODEL] >> 1 & 1)
+    _advance_u(first, last, segment, state)
+    keep, threshold = i4(segment[KEEP_V]), i4(segment[VTH] << 6)
+    subtract, drop = i4(segment[MODEL] >> 1 & 1), i4(segment[DROP])
     if segment[REFRACTORY] == 0:
-        _step_v(keep, u, bias, v)
-        _fire(threshold, subtract, v, sent)
+        _advance_v(first, last, segment, state)
+        _fire(threshold, subtract, drop, v, sent)
         return
-    rest = state.rest[first:last]
+    rest, varied = state.rest[first:last], segment[KEEP_V] == VARIED
     for n in range(len(v)):
         if rest[n] > 0:
             rest[n] -= 1
             sent[n] = 0
             continue
-        value = min(max(i4(i4(_decay(v[n], keep) + u[n]) + bias[n]), i4(-LIMIT)), LIMIT)
+        own = state.keep_v[first + n] if varied else keep
+        value = min(max(i4(i4(_decay(v[n], own) + u[n]) + bias[n]), i4(-LIMIT)), LIMIT)
         spike = value > threshold
         sent[n] = i4(spike)
-        v[n] = i4(i4(value - threshold) * subtract) if spike else value
+        v[n] = i4(i4(value - drop) * subtract) if spike else value
         if spike:
             rest[n] = segment[REFRACTORY]
+
+
+@inner
+def integrator(width: int, segment: Any, state: Any) -> None:
+    """LIF without a spike, which sends how much v has changed."""
+    first, last = segment[FIRST] * width, segment[LAST] * width
+    v, sent, shift = state.v[first:last], state.sent[first:last], i4(segment[STATE_EXP])
+    for n in range(len(v)):
+        sent[n] = i4(v[n] >> shift)
+    _advance_u(first, last, segment, state)
+    _advance_v(first, last, segment, state)
+    for n in range(len(v)):
+        sent[n] = i4(i4(v[n] >> shift) - sent[n])
 
 
 @inner

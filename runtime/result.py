@@ -22,7 +22,7 @@ class Trace:
     """Every step of one population, in the local steps of its window.
 
     Attributes:
-        spikes: (samples, steps, size) uint8; of sigma-delta neurons int32, the payloads sent.
+        spikes: (samples, steps, size) uint8; of sigma-delta neurons and integrators int32, the payloads sent.
         u, v: (samples, steps, size) int32, after the step's update; of sigma-delta neurons sigma and act.
     """
 
@@ -113,7 +113,7 @@ class RunResult:
     """Spike counts of the output neurons, predictions, activity, and traces where they were asked for.
 
     Attributes:
-        counts: (samples, outputs) int32 spikes, or sums of payloads of sigma-delta neurons, the output populations one
+        counts: (samples, outputs) int32 spikes, or sums of payloads of graded neurons, the output populations one
             after the other.
         seconds: wall time of the run without loading.
         votes: output neurons per class.

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from .compiled import inner
-from .tables import FIRST, LAST, MODEL, OFFSET, REFRACTORY, Flat
+from .tables import FIRST, GRADED, KEEP_U, KEEP_V, LAST, MODEL, OFFSET, REFRACTORY, SIGMA_DELTA, VARIED, Flat
 
 SYNOPS, PACKETS, ACTIVE = range(3)
 """Kinds of a core's load in a step: synaptic operations, packets sent, neurons with something to do."""
@@ -32,10 +32,11 @@ class State(NamedTuple):
         sent: payloads of this step.
         values: those of the inputs.
         spikes: of each neuron.
-        paid: sums of payloads of sigma-delta neurons.
+        paid: sums of payloads of sigma-delta neurons and integrators.
         load: (2, kinds * cores) of this step and the next.
         steady: (kinds * cores) of steady inputs.
         total: spikes of each source over all samples of a call, inputs too.
+        keep_u, keep_v: those of the tables in every lane, where a segment's neurons differ in them.
     """
 
     sums: Any
@@ -53,19 +54,41 @@ class State(NamedTuple):
     load: Any
     steady: Any
     total: Any
+    keep_u: Any
+    keep_v: Any
+
+
+@inner
+def clear(array: Any) -> None:
+    for n in range(len(array)):
+        array[n] = 0
+
+
+@inner
+def _varied(width: int, net: Flat, column: int, keep: Any) -> Any:
+    """A constant of each neuron in every lane, or nothing where all segments are uniform in it."""
+    needed = False
+    for segment in net.segments:
+        needed |= segment[column] == VARIED
+    lanes = np.zeros(len(keep) * width if needed else 0, np.int32)
+    for n in range(len(lanes)):
+        lanes[n] = keep[n // width]
+    return lanes
 
 
 @njit(cache=True, nogil=True)
 def new_state(lanes: Any, net: Flat, inputs: int, cells: int, slots: int, cores: int) -> State:
-    """All zero; arrays that no neuron needs are empty. `cores`: 0 where loads are not counted."""
+    """All zero but the constants; arrays that no neuron needs are empty. `cores`: 0 where loads are not counted."""
     width, neurons = len(lanes), len(net.bias_mant)
-    graded = resting = 0
+    graded = resting = sigma_delta = 0
     for segment in net.segments:
-        graded = max(graded, segment[MODEL] & 1)
-        resting = max(resting, segment[REFRACTORY], segment[MODEL] & 1)
-    rest, error = neurons if resting else 0, neurons if graded else 0
+        graded = max(graded, segment[MODEL] & GRADED)
+        sigma_delta = max(sigma_delta, segment[MODEL] & SIGMA_DELTA)
+        resting = max(resting, segment[REFRACTORY], segment[MODEL] & SIGMA_DELTA)
+    rest, error, paid = neurons if resting else 0, neurons if sigma_delta else 0, neurons if graded else 0
+    keep_u, keep_v = _varied(width, net, KEEP_U, net.keep_u), _varied(width, net, KEEP_V, net.keep_v)
     sizes = (
-        slots * cells, neurons, neurons, neurons, neurons, neurons, rest, error, neurons, inputs, neurons, error,
+        slots * cells, neurons, neurons, neurons, neurons, neurons, rest, error, neurons, inputs, neurons, paid,
         6 * cores, 3 * cores, neurons + inputs,
     )  # fmt: skip
     return State(
@@ -76,14 +99,8 @@ def new_state(lanes: Any, net: Flat, inputs: int, cells: int, slots: int, cores:
         np.zeros(sizes[8] * width, np.int32), np.zeros(sizes[9] * width, np.int32),
         np.zeros(sizes[10] * width, np.int32), np.zeros(sizes[11] * width, np.int32),
         np.zeros(sizes[12] * width, np.int32), np.zeros(sizes[13] * width, np.int32),
-        np.zeros(sizes[14] * width, np.int32),
+        np.zeros(sizes[14] * width, np.int32), keep_u, keep_v,
     )  # fmt: skip
-
-
-@inner
-def clear(array: Any) -> None:
-    for n in range(len(array)):
-        array[n] = 0
 
 
 @inner

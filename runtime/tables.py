@@ -17,26 +17,31 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiler.fixed import FixedInput, FixedPopulation
+from ..compiler.fixed import MODELS, FixedInput, FixedPopulation
 
 Ints = NDArray[np.int64]
 
-FIRST, LAST, CORE, POPULATION, GOAL, OFFSET, KEEP_U, KEEP_V, VTH, MODEL, REFRACTORY, STATE_EXP, ALWAYS = range(13)
+FIRST, LAST, CORE, POPULATION, GOAL, OFFSET, KEEP_U, KEEP_V = range(8)
+VTH, MODEL, REFRACTORY, STATE_EXP, DROP, ALWAYS = range(8, 14)
 """Columns of `Flat.segments`.
 
-GOAL: the core that all packets reach, or -1. MODEL: as in `fixed.PROFILE`. KEEP_U, KEEP_V: 4095 - du, 4096 - dv.
-ALWAYS: whether each neuron has a bias, so that it has something to do in every step.
+GOAL: the core that all packets reach, or -1. MODEL: as in `fixed.PROFILE`. KEEP_U, KEEP_V: 4095 - du, 4096 - dv of all
+its neurons, or VARIED. ALWAYS: whether each neuron has a bias, so that it has something to do in every step.
 """
+VARIED = -1
+SIGMA_DELTA, INTEGRATOR = MODELS["sigma-delta"], MODELS["integrator"]
+GRADED = SIGMA_DELTA | INTEGRATOR
+"""Bits of MODEL; what a graded neuron sends is summed up."""
 
 
 class Flat(NamedTuple):
     """What the kernel gets; sources are the neurons, then the inputs.
 
     Attributes:
-        segments: (segments, 13) the neurons of one population on one core, and their constants.
+        segments: (segments, 14) the neurons of one population on one core, and their constants.
         lane_start: (segments + 1,) the lanes of each segment, in `lanes`.
         lanes: (n, 2) where the lane's sums of the segment begin, and how far to shift them right.
-        bias_mant, bias_exp: (neurons,) int32.
+        bias_mant, bias_exp, keep_u, keep_v: (neurons,) int32; 4095 - du, 4096 - dv.
         out_start: (sources + 1,) the packets of each source.
         out_list, out_cell: (packets,) the list, and what is added to each of its cells.
         list_start: (lists + 1,) the synapses of each list.
@@ -55,6 +60,8 @@ class Flat(NamedTuple):
     lanes: Any
     bias_mant: Any
     bias_exp: Any
+    keep_u: Any
+    keep_v: Any
     out_start: Any
     out_list: Any
     out_cell: Any

@@ -34,6 +34,9 @@ def random_network(
     refractory=False,
     sigma_delta=False,
     skip=False,
+    decays=False,
+    drop=None,
+    integrator=False,
     max_size=24,
 ):
     """(network, samples): a chain of one to three populations with biases and decays, and what the flags ask for."""
@@ -55,14 +58,23 @@ def random_network(
         projections.append(FixedProjection(names[i], name, synapses, -9 if host else exponent, host))
         population = _population(rng, name, size, i, host)
         if soft:
-            population = replace(population, reset="subtract")
+            population = replace(population, reset="subtract", drop=None)
+        if decays:
+            population = replace(population, du=_decays(rng, size, -1), dv=_decays(rng, size, 0))
+        if drop is not None:
+            population = replace(population, reset="subtract", drop=drop and rng.choice(DROPS, size))
         if refractory:
             population = replace(population, refractory=int(rng.integers(1, 5)))
         if sigma_delta and (sigma_delta == "all" or i % 2 == 0):
             population = _sigma_delta(rng, population)
+        if integrator and i == len(sizes) - 2:
+            population = replace(
+                population, model="integrator", reset="zero", refractory=0, vth=0, drop=0,
+                state_exp=int(rng.integers(0, 8)),
+            )  # fmt: skip
         populations.append(population)
     if recurrent:
-        for i in range(len(populations)):
+        for i in range(len(populations) - bool(integrator)):
             j = int(rng.integers(0, i + 1))
             synapses = random_synapses(rng, sizes[i + 1], sizes[j + 1], 0.3, 4 * delays)
             projections.append(FixedProjection(names[i + 1], names[j + 1], synapses, int(rng.integers(-3, 3))))
@@ -83,6 +95,16 @@ def _population(rng, name, size, offset, host):
     exponents = np.full(size, rng.integers(4 if host else 0, 8))
     dv, vth = int(rng.integers(0, 4096)), int(rng.integers(1, 200 if host else 4000))
     return FixedPopulation(name, (size,), np.arange(size), du, dv, vth, bias, exponents, offset)
+
+
+DROPS = [0, 1, 63, 64, 5000, 2**17, 2**22, 2**23 - 1]
+
+
+def _decays(rng, size, lowest):
+    """In runs of equal ones, most of them; some at either end."""
+    few = rng.choice([lowest, 0, 1, 2048, 4094, 4095, *rng.integers(lowest, 4096, 3).tolist()], 3)
+    runs = np.sort(rng.choice(few, size)) if rng.random() < 0.5 else rng.choice(few, size)
+    return np.where(rng.random(size) < 0.2, rng.integers(lowest, 4096, size), runs)
 
 
 def _sigma_delta(rng, population):
@@ -132,6 +154,14 @@ FLAVOURS = {
     "soft, refractory": {"soft": True, "refractory": True, "encoding": "spikes"},
     "sigma-delta": {"sigma_delta": "all", "encoding": "delta"},
     "sigma-delta, lif": {"sigma_delta": "some", "delays": True},
+    "decays": {"decays": True},
+    "decays, soft, refractory": {"decays": True, "soft": True, "refractory": True, "encoding": "spikes"},
+    "no reset": {"drop": 0},
+    "own drop, recurrent": {"drop": True, "recurrent": True},
+    "integrator": {"integrator": True},
+    "integrator, bias": {"integrator": True, "encoding": "bias"},
+    "integrator, decays, recurrent": {"integrator": True, "decays": True, "recurrent": True, "delays": True},
+    "integrator, sigma-delta": {"integrator": True, "sigma_delta": "some", "encoding": "delta"},
 }
 """What the conformance tests go through."""
 

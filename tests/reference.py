@@ -56,18 +56,27 @@ def _one(network, source, value):
                 emitted = t - 1 - delay - offsets[name]
                 if target == p.name and not q.host and 0 <= emitted < steps:
                     a += shift(dense @ sent[name][emitted], q.exponent)
-            step = sigma_delta if p.model == "sigma-delta" else lif
+            step = {"sigma-delta": sigma_delta, "integrator": integrator, "lif": lif}[p.model]
             s, state[p.name] = step(p, a, bias[p.name] << p.bias_exp, *state[p.name])
             for k, array in enumerate((s, *state[p.name][:2])):
                 record[p.name][k][j] = array
     return record
 
 
+def decayed(p, a, bias, u, v):
+    u = tz(u * (4095 - p.du.astype(np.int64)), 12) + (a << 6)
+    return u, np.clip(tz(v * (4096 - p.dv.astype(np.int64)), 12) + u + bias, -(2**23 - 1), 2**23 - 1)
+
+
+def integrator(p, a, bias, u, v, *_):
+    u, new = decayed(p, a, bias, u, v)
+    return (new >> p.state_exp) - (v >> p.state_exp), [u, new, *_]
+
+
 def lif(p, a, bias, u, v, rest, _):
-    u = tz(u * (4095 - p.du), 12) + (a << 6)
-    new = np.clip(tz(v * (4096 - p.dv), 12) + u + bias, -(2**23 - 1), 2**23 - 1)
+    u, new = decayed(p, a, bias, u, v)
     s = (new > (p.vth << 6)) & (rest == 0)
-    after = new - (p.vth << 6) if p.reset == "subtract" else np.zeros_like(new)
+    after = new - p.drop if p.reset == "subtract" else np.zeros_like(new)
     v = np.where(rest > 0, v, np.where(s, after, new))
     rest = np.where(s, p.refractory, np.maximum(rest - 1, 0))
     return s, [u, v, rest, _]

@@ -29,6 +29,7 @@ ZIP_ERRORS = (
 """What `zipfile` raises for a damaged file."""
 
 RETRAIN = "write it again with snn-train"
+SAVE_STATE = "save the state dict of the model with torch.save and give --architecture"
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -68,6 +69,7 @@ class TorchArchive:
                 self.zip = zipfile.ZipFile(self.file)
             except ZIP_ERRORS as error:
                 raise self._error("is cut off or damaged", RETRAIN) from error
+            self._check_kind()
             self.sizes = self._check_entries()
             self.prefix = self._find_prefix()
             self._check_byteorder()
@@ -109,6 +111,14 @@ class TorchArchive:
     def _check_count(self, count: int) -> None:
         if count > MAX_ENTRIES:
             raise self._error(f"has {count} entries, {MAX_ENTRIES} are possible", "save fewer tensors in one file")
+
+    def _check_kind(self) -> None:
+        """Archives of PyTorch that hold a program."""
+        tails = {name.partition("/")[2] for name in self.zip.namelist()[:MAX_ENTRIES]} | set(self.zip.namelist()[:9])
+        if "constants.pkl" in tails or any(tail.startswith("code/") for tail in tails):
+            raise self._error("is a TorchScript archive, which holds a program", SAVE_STATE)
+        if tails & {"serialized_exported_program.json", "models/model.json", "archive_format"}:
+            raise self._error("is an archive of torch.export, which holds a program", SAVE_STATE)
 
     def _check_entries(self) -> dict[str, int]:
         """Size of each entry, by name."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ...errors import ModelFileError
 from .archive import RETRAIN
@@ -65,6 +65,11 @@ class InertUnpickler:
 save plain values and tensors (a state dict) only
     """
 
+    handlers: ClassVar[Mapping[str, Callable[[Any, Any], None]]] = {}
+    """By instruction; filled below, wider in `module_pickle`."""
+    max_marks: ClassVar[int] = MAX_MARKS
+    protocols: ClassVar[tuple[int, ...]] = (2,)
+
     def __init__(self, subject: str, storage: StorageReader, tensor: TensorBuilder) -> None:
         self.subject = subject
         self.storage = storage
@@ -101,8 +106,8 @@ save plain values and tensors (a state dict) only
             self._push_int(arg)
         elif name in ("BINUNICODE", "BINFLOAT"):
             self.stack.append(arg)
-        elif name in HANDLERS:
-            HANDLERS[name](self, arg)
+        elif name in self.handlers:
+            self.handlers[name](self, arg)
         elif name == "STACK_GLOBAL":
             attribute, module = self._pop(), self._pop()
             self._global(f"{str(module)[:80]} {str(attribute)[:80]}" if isinstance(module, str) else "? ?")
@@ -133,12 +138,12 @@ save plain values and tensors (a state dict) only
         self.stack.append(value)
 
     def _proto(self, version: int) -> None:
-        if version != 2:
+        if version not in self.protocols:
             raise self._error(f"is a pickle of protocol {version}, torch.save writes protocol 2", PLAIN)
 
     def _mark(self, _: Any) -> None:
-        if self.marks >= MAX_MARKS:
-            raise self._error(f"nests its values deeper than {MAX_MARKS}")
+        if self.marks >= self.max_marks:
+            raise self._error(f"nests its values deeper than {self.max_marks}")
         self.marks += 1
         self.stack.append(MARK)
 
@@ -195,11 +200,13 @@ save plain values and tensors (a state dict) only
 
     def _reduce(self, _: Any) -> None:
         args, function = self._pop(), self._pop()
-        if function == ORDERED_DICT and args == ():
+        name = function.name if isinstance(function, GlobalName) else ""
+        count = len(args) if isinstance(args, tuple) else -1
+        if name == ORDERED_DICT.name and count == 0:
             self.stack.append({})
-        elif function == TENSOR and isinstance(args, tuple) and 6 <= len(args) <= 7:
+        elif name == TENSOR.name and 6 <= count <= 7:
             self.stack.append(self.tensor(*args[:4]))
-        elif function == PARAMETER and isinstance(args, tuple) and len(args) == 3:
+        elif name == PARAMETER.name and count == 3:
             self.stack.append(args[0])
         else:
             raise self._error("its pickle is damaged (something is built as torch.save does not build it)")
@@ -213,7 +220,7 @@ save plain values and tensors (a state dict) only
 
 CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 
-HANDLERS: dict[str, Callable[[InertUnpickler, Any], None]] = {
+InertUnpickler.handlers = {
     "PROTO": InertUnpickler._proto,
     "MARK": InertUnpickler._mark,
     "EMPTY_LIST": lambda self, _: self.stack.append([]),

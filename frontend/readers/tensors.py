@@ -24,7 +24,16 @@ DTYPES: dict[str, Any] = {
 }
 """Element of each storage as it lies in the file; bfloat16 is the upper half of a float32, bool one byte."""
 
+TYPES: dict[str, Any] = {
+    **{"torch.uint8": "u1", "torch.uint16": "<u2", "torch.uint32": "<u4", "torch.uint64": "<u8", "torch.int8": "i1"},
+    **{"torch.int16": "<i2", "torch.int32": "<i4", "torch.int64": "<i8"},
+    **{"torch.float16": "<f2", "torch.float32": "<f4", "torch.float64": "<f8"},
+}
+"""Element of a tensor that says its own type."""
+
 MAX_DIMENSIONS = 16
+MAX_BYTES = 2**32
+"""Of all storages of one file together."""
 
 
 class Storages:
@@ -33,6 +42,7 @@ class Storages:
     def __init__(self, archive: TorchArchive) -> None:
         self.archive = archive
         self.arrays: dict[str, tuple[str, NDArray[Any]]] = {}
+        self.bytes = 0
 
     def _error(self, problem: str) -> ModelFileError:
         return ModelFileError(str(self.archive.path), problem, RETRAIN)
@@ -44,7 +54,8 @@ class Storages:
             ModelFileError: it is missing, has another size, or was named with another type before.
         """
         if key not in self.arrays:
-            content = self.archive.read(f"data/{key}", self.archive.length)
+            content = self.archive.read(f"data/{key}", min(self.archive.length, MAX_BYTES - self.bytes))
+            self.bytes += len(content)
             dtype = np.dtype(DTYPES[kind])
             if len(content) % dtype.itemsize:
                 raise self._error(f"storage {key[:20]} has {len(content)} bytes, no multiple of {dtype.itemsize}")
@@ -68,6 +79,20 @@ class Storages:
         return np.lib.stride_tricks.as_strided(
             storage[start:], shape=size, strides=[step * item for step in stride], writeable=False
         )
+
+    def tensor_of_type(self, storage: Any, offset: Any, size: Any, stride: Any, dtype: str) -> NDArray[Any]:
+        """As `tensor`, on a storage of bytes, with elements of `dtype`, such as ``torch.uint16``."""
+        if dtype not in TYPES:
+            raise ModelFileError(
+                str(self.archive.path), f"holds a tensor of {dtype[:40]}, which no layer has", "save it as float32"
+            )
+        if (
+            not isinstance(storage, np.ndarray)
+            or storage.dtype != np.uint8
+            or len(storage) % np.dtype(TYPES[dtype]).itemsize
+        ):
+            raise self._error(f"holds a tensor of {dtype} on a storage of something else")
+        return self.tensor(storage.view(TYPES[dtype]), offset, size, stride)
 
 
 class _Layout:

@@ -77,7 +77,7 @@ class GradR(Rule):
 
     def move(self, index: int, gradient: Tensor) -> None:
         theta, sign, worth = self.theta[index], self.sign[index], self.bill.worths[index]
-        if self.settings.alpha is None and fused(theta):
+        if self.settings.alpha is None and fused(theta, self.weights[index]):
             tensors = (gradient, self.first[index], self.second[index], theta, sign, self.weights[index], worth)
             constants = (*self.constants(), np.float32(self.lr), np.float32(self.delta))
             in_halves(grad_r_step, [flat(tensor) for tensor in tensors], constants, self.pool)
@@ -99,7 +99,7 @@ class GradR(Rule):
 
     def _write(self, index: int) -> None:
         theta, sign, worth = self.theta[index], self.sign[index], self.bill.worths[index]
-        if fused(theta):
+        if fused(theta, self.weights[index]):
             tensors = (theta, sign, self.weights[index], worth)
             in_halves(alive_weights, [flat(tensor) for tensor in tensors], (np.float32(self.delta),), self.pool)
         else:

@@ -174,7 +174,7 @@ class Rule(abc.ABC):
         return {**state, **bill, "random": self.random.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes over what `state_dict` gave.
+        """Takes over what `state_dict` gave; its tensors are copied to where this rule has them.
 
         Raises:
             KeyError, ValueError: it is the state of another rule or of other tensors.
@@ -183,19 +183,19 @@ class Rule(abc.ABC):
             mine, given = getattr(self, name), state[name]
             if _layout(mine) != _layout(given):
                 raise ValueError(f"{name}: is not of the kind and size that this rule has")
-            setattr(self, name, copy.deepcopy(given))
+            setattr(self, name, _placed(given, mine))
         for name in ("costs", "worths"):
             if _layout(state[name]) != _layout(getattr(self.bill, name)):
                 raise ValueError(f"{name}: are not those of this rule's weights")
         self.bill.aim(float(state["density"]))
-        self.bill.charge(copy.deepcopy(state["costs"]))
-        self.bill.worths = copy.deepcopy(state["worths"])
-        self.random.set_state(state["random"])
+        self.bill.charge(_placed(state["costs"], self.bill.costs))
+        self.bill.worths = _placed(state["worths"], self.bill.worths)
+        self.random.set_state(state["random"].cpu())
 
 
-def fused(tensor: Tensor) -> bool:
-    """Whether the kernels of `step_kernel` can take it."""
-    return tensor.device.type == "cpu" and tensor.dtype == torch.float32
+def fused(*tensors: Tensor) -> bool:
+    """Whether the kernels of `step_kernel` can write into all of them."""
+    return all(t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in tensors)
 
 
 def flat(tensor: Tensor) -> Any:
@@ -209,3 +209,10 @@ def _layout(value: Any) -> Any:
     if isinstance(value, list):
         return [_layout(item) for item in value]
     return (value.shape, value.dtype) if isinstance(value, Tensor) else type(value)
+
+
+def _placed(value: Any, like: Any) -> Any:
+    """A copy of a part of the state, its tensors on the devices and in the memory layout of those in `like`."""
+    if isinstance(value, list):
+        return [_placed(item, other) for item, other in zip(value, like, strict=True)]
+    return torch.empty_like(like).copy_(value) if isinstance(value, Tensor) else copy.deepcopy(value)

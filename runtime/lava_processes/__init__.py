@@ -1,9 +1,9 @@
 """The three things that Lava's own processes lack: a source that repeats a sample, a window, a record.
 
-The arithmetic stays Lava's: `WindowedLIF` and `WindowedSigmaDelta` call the steps of `LIFReset` and `SigmaDelta` and
-add only what surrounds them. These classes
-stand alone in their folder because Lava imports every module that lies beside a process's own. Only
-`runtime.lava_worker` imports this package, in its own operating-system process.
+The arithmetic stays Lava's: `WindowedLIF`, `WindowedIntegrator` and `WindowedSigmaDelta` call the steps of `LIFReset`
+and `SigmaDelta` and add only what surrounds them. These classes stand alone in their folder because Lava imports every
+module that lies beside a process's own. Only `runtime.lava_worker` imports this package, in its own operating-system
+process.
 """
 
 from __future__ import annotations
@@ -80,14 +80,18 @@ class WindowedLIF(LIFReset):
     """`LIFReset` that is silent outside its windows, takes a bias per sample, and writes down what it does.
 
     Args:
+        du, dv: (size,) of each neuron, where Lava's own process takes one number for all.
         clock: its windows; the state is cleared where one begins.
         biases: a file with (samples, size) bias mantissas, or None where `bias_mant` holds for every sample.
         counts: a file of (samples, size) int32 that receives the spikes per window.
         traces: files of (samples, steps, size) for ``spikes``, ``u`` and ``v``, or nothing.
     """
 
-    def __init__(self, *, clock: Clock, biases: Path | None, counts: Path, traces: dict[str, Path], **lif: Any) -> None:
+    def __init__(
+        self, *, du: Any, dv: Any, clock: Clock, biases: Path | None, counts: Path, traces: dict[str, Path], **lif: Any
+    ) -> None:
         super().__init__(reset_interval=clock.interval, reset_offset=clock.start, **lif)
+        self.du, self.dv = Var(shape=du.shape, init=du), Var(shape=dv.shape, init=dv)
         for key, value in (("clock", clock), ("biases", biases), ("counts", counts), ("traces", traces)):
             self.proc_params[key] = value
 
@@ -95,7 +99,7 @@ class WindowedLIF(LIFReset):
 class PyWindowedLIF(PyLifResetModelBitAcc):
     """The step of `LIFReset` between a bias before it and a record after it; protocol and tags are inherited."""
 
-    implements_process = WindowedLIF  # not by the decorator, which refuses to do it for a subclass
+    implements_process: type[WindowedLIF] = WindowedLIF  # not by the decorator, which refuses to do it for a subclass
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
@@ -126,6 +130,47 @@ class PyWindowedLIF(PyLifResetModelBitAcc):
             for key in ("u", "v"):
                 if key in self.traces:
                     self.traces[key][self.place] = getattr(self, key)
+
+
+class WindowedIntegrator(WindowedLIF):
+    """`WindowedLIF` without a spike, which sends how much ``v >> state_exp`` has changed; nothing in Lava does that.
+
+    Args:
+        state_exp: how far v is shifted right.
+        paid: a file of (samples, size) int32 that receives the sum of payloads per window.
+    """
+
+    def __init__(self, *, state_exp: int, paid: Path, **lif: Any) -> None:
+        super().__init__(**lif)
+        self.proc_params["state_exp"], self.proc_params["paid"] = state_exp, paid
+
+
+class PyWindowedIntegrator(PyWindowedLIF):
+    """Lava's u and v; what is sent follows from v before and after the step."""
+
+    implements_process = WindowedIntegrator
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.shift: int = proc_params["state_exp"]
+        self.paid = np.load(proc_params["paid"], mmap_mode="r+")
+        self.before: Any = 0
+
+    def spiking_activation(self) -> NDArray[np.int32]:  # type: ignore[override]
+        """The payloads; written down."""
+        if self.place is None:
+            return np.zeros_like(self.v)
+        now = self.v >> self.shift
+        sent: NDArray[np.int32] = now - (self.before if self.place[1] else 0)
+        self.before = now
+        self.counts[self.place[0]] += sent != 0
+        self.paid[self.place[0]] += sent
+        if "spikes" in self.traces:
+            self.traces["spikes"][self.place] = sent
+        return sent
+
+    def reset_voltage(self, spike_vector: NDArray[np.int32]) -> None:
+        """None: v goes on."""
 
 
 class WindowedSigmaDelta(SigmaDelta):

@@ -70,7 +70,7 @@ def edit_manifest(path, change):
     ("change", "message"),
     [
         (lambda m: m.update(format="other"), "is no program of snn-compile"),
-        (lambda m: m.update(version=99), "has format version 99, this release reads 3; compile the model again"),
+        (lambda m: m.update(version=99), "has format version 99, this release reads 4; compile the model again"),
         (lambda m: m.update(target="tianjic"), "is for the target 'tianjic', which this release does not know"),
         (lambda m: m.update(steps=0), "has no steps, no cores or no population"),
         (lambda m: m.update(places=[[0, 0, 0]] * 99), "has no cores/"),

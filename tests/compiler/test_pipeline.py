@@ -132,7 +132,7 @@ def test_names_that_the_fold_makes_do_not_collide():
 def test_magnitudes_beyond_reason_are_refused():
     with pytest.raises(NetworkError, match=r"a: weight reaches 1e\+200, 1e\+30 is possible"):
         chain([[1e200]], [[3]])
-    with pytest.raises(NetworkError, match="h: the threshold is 1e.300"):
+    with pytest.raises(NetworkError, match="h: threshold is 1e.300, a number above 0 and up to 1e.30 is needed"):
         chain([[1]], [[3]], threshold=1e300)
     with pytest.raises((NetworkError, LimitError)):
         compile_network(chain([[1e-310]], [[3]], bias=np.array([1e-320])), chips.load("loihi2"))

@@ -145,7 +145,7 @@ def test_what_comes_out_is_proven_and_representable(seed, magnitude, target):
         weights = q.synapses.weights
         assert q.host or ((weights % 2 == 0).all() and weights.min() >= -256 and weights.max() <= 254)
     for p in fixed.populations:
-        assert 1 <= p.vth < 2**17 and 0 <= p.dv < 4096 and p.du == 4095
+        assert 1 <= p.vth < 2**17 and (p.dv >= 0).all() and (p.du == 4095).all()
 
 
 def test_weights_are_even_and_clipped():

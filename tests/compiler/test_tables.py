@@ -173,6 +173,18 @@ def test_profiles_limit_what_shares_a_core(what):
     assert [len(n) for n in index_order(network, small_chip(**{what: 2})).neurons] == [4, 2]
 
 
+def test_neurons_of_a_population_share_a_core_as_long_as_it_has_profiles_for_their_decays():
+    network = populations(2, 6)
+    (cells,) = network.populations
+    network = replace(network, populations=(replace(cells, dv=[1, 1, 2, 2, 2, 3], du=[5, 5, 5, 5, 6, 6]),))
+    chip = small_chip(compartment_profiles_per_core=2)
+    assert [n.tolist() for n in index_order(network, chip).neurons] == [[0, 1, 2, 3], [4, 5]]
+    assert excess(network, np.arange(5), chip).what == "compartment profiles"
+    program = program_of(network, chip)
+    assert [core.profiles[:, :2].tolist() for core in program.cores] == [[[5, 1], [5, 2]], [[6, 2], [6, 3]]]
+    assert decode(program) == network
+
+
 def test_more_exponents_than_formats_are_refused():
     network = populations(2, 2)
     again = FixedProjection("p0", "p0", network.projections[0].synapses, 3)
@@ -237,8 +249,14 @@ def put(index, value):
     [
         (array_changed("neurons", put(0, 1)), "its neurons do not stand on exactly one core each"),
         (array_changed("configuration", put(0, 9 << 16)), "names a profile that is not there"),
-        (array_changed("profiles", put((0, 2), 7)), "differ in their decays or threshold"),
-        (array_changed("profiles", put((slice(None), 2), 2**17)), "differ in their decays|vth is 131072"),
+        (array_changed("profiles", put((0, 3), 7)), "differ in more than decays and drop"),
+        (array_changed("profiles", put((slice(None), 3), 2**17)), "differ in more|vth is 131072"),
+        (array_changed("profiles", put((slice(None), 4), 8)), "vth is .*, 0 to 0 is possible"),
+        (
+            array_changed("profiles", put((slice(None), 3), 4)),
+            "the profiles of p0 say something that its",
+        ),
+        (array_changed("profiles", put((slice(None), 7), -1)), "differ in more|drop is -1"),
         (array_changed("out_core", put(0, 99)), "leads to a core that is not there"),
         (array_changed("out_axon", put(0, 60000)), "leads to an input axon that is not there"),
         (array_changed("out_start", put(0, 5)), "its output axons have broken starts"),

@@ -12,8 +12,10 @@ from networks import FLAVOURS, any_network, random_network, random_samples, smal
 from reference import simulate
 from snn_compile.compiler.decode import decode
 from snn_compile.compiler.encode import encode
+from snn_compile.compiler.fixed import FixedProjection
 from snn_compile.compiler.partition import partition
 from snn_compile.compiler.place import place
+from snn_compile.compiler.synapses import Synapses
 from snn_compile.compiler.traffic import Traffic
 from snn_compile.errors import DataError, LimitError, NetworkError, ProgramFileError, SnnCompileError
 from snn_compile.hw_targets import chip as chips
@@ -123,6 +125,25 @@ def assert_time(cores, loads, sizes):
     assert cores.steps == len(loads) and cores.busy_ps == load.max(axis=1).sum()
     assert np.array_equal(cores.peak_ps, load.max(axis=0))
     assert np.array_equal(cores.busiest, np.bincount(load.argmax(axis=1), minlength=len(sizes)))
+
+
+@pytest.mark.parametrize("flavour", [name for name in sorted(FLAVOURS) if "integrator" in name])
+def test_an_integrator_s_count_is_its_last_v(flavour):
+    for seed in range(20):
+        network, samples = random_network(seed, **FLAVOURS[flavour])
+        (name,) = network.outputs
+        result = run_engine(network, samples, traces=[name])
+        last = result.traces[name].v[:, -1] >> network.by_name[name].state_exp
+        assert np.array_equal(result.counts, last)
+
+
+def test_an_integrator_feeds_no_population():
+    network, _ = random_network(1, integrator=True)
+    (name,) = network.outputs
+    size = network.by_name[name].size
+    again = FixedProjection(name, name, Synapses.from_dense(np.full((size, size), 2, np.int16)), 0)
+    with pytest.raises(NetworkError, match=f"{name} -> {name}: leaves a population that only the host reads"):
+        replace(network, projections=(*network.projections, again))
 
 
 @given(any_network())

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,21 @@ def test_weights_that_lava_would_change(weight: int) -> None:
     )
     with pytest.raises(LimitError, match=rf"pixel -> cell: has the weight {weight}, Lava's 8-bit"):
         lava.check_weights(network)
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ({"reset": "subtract", "drop": None}, "soft reset"),
+        ({"reset": "subtract", "drop": 0}, "spike without a reset"),
+        ({"refractory": 2}, "refractory period"),
+    ],
+)
+def test_neurons_that_lava_has_not(change: dict[str, Any], missing: str) -> None:
+    network = loop()
+    network = replace(network, populations=(replace(network.populations[0], **change),))
+    with pytest.raises(BackendError, match=f"cells: has a {missing}, which Lava's fixed-point neurons have not; use"):
+        lava.check_neurons(network)
 
 
 def test_biases_that_lava_would_wrap() -> None:

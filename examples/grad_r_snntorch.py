@@ -1,0 +1,93 @@
+"""Grad R on an snnTorch network: scikit-learn's digits, a tenth of the weights, saved as a state dict.
+
+Ten seconds on one core; needs `pip install snn-compile snntorch`.
+"""
+
+import argparse
+from pathlib import Path
+
+import snntorch
+import torch
+from snn_compile.frontend import GradR
+from snn_compile.frontend.data import load
+from snntorch import surrogate
+from torch import nn
+from torch.nn import functional as F
+
+STEPS = 8
+DENSITY = 0.1
+ARCHITECTURE = f"""\
+steps = {STEPS}
+
+[input]
+shape = [64]
+encoding = "graded"
+max_value = 16
+
+[[layer]]
+kind = "linear"
+name = "fc1"
+
+[[layer]]
+kind = "snntorch.Leaky"
+name = "lif1"
+reset_delay = true
+
+[[layer]]
+kind = "linear"
+name = "fc2"
+
+[[layer]]
+kind = "snntorch.Leaky"
+name = "lif2"
+reset_delay = true
+"""
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(64, 128)
+        self.lif1 = snntorch.Leaky(beta=0.5, spike_grad=surrogate.atan())
+        self.fc2 = nn.Linear(128, 10)
+        self.lif2 = snntorch.Leaky(beta=0.5, spike_grad=surrogate.atan())
+
+    def forward(self, samples: torch.Tensor) -> torch.Tensor:
+        """The firing rates (batch, 10); a pixel's value / 16 enters in every step: graded, max_value 16."""
+        first, second, spikes = self.lif1.reset_mem(), self.lif2.reset_mem(), []
+        for _ in range(STEPS):
+            sent, first = self.lif1(self.fc1(samples.float() / 16), first)
+            sent, second = self.lif2(self.fc2(sent), second)
+            spikes.append(sent)
+        return torch.stack(spikes).mean(0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--out", type=Path, default=Path("digits-snntorch.pt"))
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    digits = load("digits")
+    samples, labels = torch.from_numpy(digits.train_samples), torch.from_numpy(digits.train_labels)
+    net = Net()
+    batches = -(-len(samples) // 64)
+    optimiser = GradR(net, density=DENSITY, steps=options.epochs * batches)
+    for _ in range(options.epochs):
+        for index in torch.randperm(len(samples)).split(64):
+            optimiser.zero_grad()
+            F.mse_loss(net(samples[index]), F.one_hot(labels[index], 10).float()).backward()
+            optimiser.step()
+    with torch.no_grad():
+        rates = net(torch.from_numpy(digits.test_samples))
+    accuracy = (rates.argmax(1).numpy() == digits.test_labels).mean()
+    architecture = options.out.with_suffix(".toml")
+    torch.save(net.state_dict(), options.out)
+    architecture.write_text(ARCHITECTURE)
+    print(f"density {optimiser.connectivity():.2%}, test accuracy {accuracy:.2%}")
+    print(f"snn-compile {options.out} --architecture {architecture} --target loihi2")
+
+
+if __name__ == "__main__":
+    main()

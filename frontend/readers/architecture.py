@@ -1,0 +1,152 @@
+"""``--architecture FILE.toml``: the layers of a state dict, in their order, with what the tensors do not say.
+
+::
+
+    steps = 25                       # T; votes = 1
+    [input]
+    shape = [784]                    # encoding = "graded", max_value = 255, mean = [0.13], std = [0.31]
+
+    [[layer]]
+    kind = "linear"
+    name = "fc1"                     # its tensors are fc1.weight and fc1.bias
+    [[layer]]
+    kind = "snntorch.Leaky"
+    name = "lif1"                    # reset_delay = true; from = ["fc1"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from numpy.typing import NDArray
+
+from ...compiler.network import Network
+from ...errors import ModelFileError
+from .architecture_layers import KINDS, LayerKind
+from .chain import Chain
+from .layers import OptionalShape, Piece, refuse
+from .options import ReadOptions
+
+MAX_FILE = 2**20
+MAX_LAYERS = 500
+UNUSED = ("num_batches_tracked", "mem", "syn", "spk")
+"""Tensors that say nothing about a trained network."""
+
+State = Mapping[str, NDArray[Any]]
+
+
+class _Input(msgspec.Struct, forbid_unknown_fields=True):
+    shape: list[int] | None = None
+    encoding: Literal["graded", "rate", "spikes"] | None = None
+    max_value: int | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    layer: list[dict[str, Any]]
+    input: _Input = msgspec.field(default_factory=_Input)
+    steps: int | None = None
+    votes: int = 1
+
+
+def network_from_architecture(subject: str, state: State, path: Path, options: ReadOptions) -> Network:
+    """The network of `state`, whose layers `path` names.
+
+    Raises:
+        ModelFileError: the description cannot be read, or a tensor is left over.
+        UnsupportedModelError: a layer is unknown, lacks a tensor or has a setting that cannot be.
+        NetworkError: the layers do not fit each other.
+    """
+    content = _read(path)
+    chain = Chain(subject, options)
+    chain.votes = content.votes
+    given = content.input
+    if given.mean is not None or given.std is not None:
+        mean, std = given.mean or [0.0] * len(given.std or []), given.std or [1.0] * len(given.mean or [])
+        chain.mean_std = mean, std
+    layers = _Layers(chain, state, str(path))
+    chain.begin(tuple(given.shape) if given.shape else options.input_shape or layers.first_shape(content.layer))
+    for number, layer in enumerate(content.layer, start=1):
+        layers.add(layer, number)
+    network = chain.network(content.steps, given.encoding, given.max_value)
+    layers.check_unused()
+    return network
+
+
+def _read(path: Path) -> _File:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise ModelFileError(str(path), f"cannot be read ({error.strerror})", "check the path") from error
+    if len(raw) > MAX_FILE:
+        raise ModelFileError(str(path), f"has more than {MAX_FILE} bytes", "give a description of layers")
+    try:
+        content = msgspec.toml.decode(raw, type=_File)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ModelFileError(str(path), f"is no description of layers ({error})", "correct it") from error
+    if not 1 <= len(content.layer) <= MAX_LAYERS:
+        raise ModelFileError(
+            str(path), f"has {len(content.layer)} layers, 1 to {MAX_LAYERS} are possible", "correct it"
+        )
+    return content
+
+
+class _Layers:
+    def __init__(self, chain: Chain, state: State, path: str) -> None:
+        self.chain, self.state, self.path = chain, state, path
+        self.used: set[str] = set()
+
+    def first_shape(self, layers: list[dict[str, Any]]) -> OptionalShape:
+        """The inputs of a linear layer that comes first, None where another layer does."""
+        first = next((layer for layer in layers if layer.get("kind") not in ("flatten", "dropout")), {})
+        weight = self.state.get(f"{first.get('name')}.weight")
+        flat = first.get("kind") == "linear" and weight is not None and weight.ndim == 2
+        return (weight.shape[1],) if flat and weight is not None else None
+
+    def add(self, layer: dict[str, Any], number: int) -> None:
+        """One table of the file."""
+        kind = layer.get("kind")
+        known = KINDS.get(kind) if isinstance(kind, str) else None
+        name = layer.get("name", f"{kind}{number}")
+        if not isinstance(name, str) or not 0 < len(name) <= 200 or name in self.chain.exits:
+            raise ModelFileError(self.path, f"its layer {number} has the name {name!r}"[:200], "give each its own name")
+        sources = layer.get("from")
+        sources = [sources] if isinstance(sources, str) else sources
+        if sources is not None and not (isinstance(sources, list) and sources and all(map(_is_text, sources))):
+            raise ModelFileError(self.path, f"its layer {name} has a from that is no list of names", "correct it")
+
+        def make(shape: OptionalShape) -> Piece | None:
+            if known is None:
+                raise refuse(name, f"is of kind {kind!r}"[:80], f"use one of {', '.join(KINDS)}")
+            return known.make(name, self._settings(name, layer, known), self._arrays(name, known), shape)
+
+        self.chain.add(name, make, sources, f"{kind}, carried as it is")
+
+    def _settings(self, name: str, layer: dict[str, Any], kind: LayerKind) -> dict[str, Any]:
+        own = {key: value for key, value in layer.items() if key not in ("kind", "name", "from")}
+        for key in own:
+            if key not in kind.settings:
+                raise refuse(name, f"a {layer['kind']} has no setting {key!r}", f"use {', '.join(kind.settings)}")
+        return own
+
+    def _arrays(self, name: str, kind: LayerKind) -> dict[str, NDArray[Any]]:
+        """The tensors of a layer, by what stands behind its name."""
+        found = {key: self.state[f"{name}.{key}"] for key in kind.tensors if f"{name}.{key}" in self.state}
+        self.used |= {f"{name}.{key}" for key in found}
+        return found
+
+    def check_unused(self) -> None:
+        left = [k for k in self.state if k not in self.used and k.rpartition(".")[2] not in UNUSED]
+        if left:
+            names = ", ".join(key[:60] for key in left[:3])
+            problem = f"holds {len(left)} tensors that no layer of {self.path} has ({names})"
+            raise ModelFileError(self.chain.subject, problem, "describe all layers")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)

@@ -1,0 +1,129 @@
+"""A tree of pickled modules as values: class, settings, arrays and children, each checked for its type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ModelFileError
+from .module_pickle import Stub
+
+MAX_MODULES = 2000
+MAX_DEPTH = 32
+MAX_NAME = 200
+HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+SCALARS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+CORRECT = "save the state dict of the model and give --architecture"
+
+
+@dataclass(frozen=True, eq=False)
+class Module:
+    """One module of a pickled tree.
+
+    Attributes:
+        path: its name in the tree, ``net.0``; empty for the root.
+        stub: what the pickle holds.
+        attributes: of the object, without parameters, buffers and children.
+        arrays: parameters and buffers that are there.
+        children: by name, in the order of the file.
+    """
+
+    path: str
+    stub: Stub
+    attributes: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+    children: Mapping[str, Module]
+
+    @property
+    def cls(self) -> str:
+        """The dotted path of its class."""
+        return self.stub.name
+
+    @property
+    def kind(self) -> str:
+        """The last part of its class path."""
+        return self.cls.rpartition(".")[2]
+
+    @property
+    def label(self) -> str:
+        return self.path or self.kind
+
+    def walk(self) -> Iterator[Module]:
+        """It and everything below it."""
+        yield self
+        for child in self.children.values():
+            yield from child.walk()
+
+
+def module_tree(subject: str, root: Stub) -> Module:
+    """The modules below `root`.
+
+    Raises:
+        ModelFileError: it is no module, or its tree is too large, too deep or holds itself.
+    """
+    return _Reader(subject).module("", root, 0)
+
+
+def is_module(value: Any) -> bool:
+    return isinstance(value, Stub) and isinstance(value.state, dict) and "_modules" in value.state
+
+
+class _Reader:
+    def __init__(self, subject: str) -> None:
+        self.subject = subject
+        self.count = 0
+
+    def _error(self, problem: str) -> ModelFileError:
+        return ModelFileError(self.subject, problem, CORRECT)
+
+    def module(self, path: str, stub: Stub, depth: int) -> Module:
+        self.count += 1
+        if self.count > MAX_MODULES or depth > MAX_DEPTH:
+            limit = f"{MAX_MODULES} modules" if depth <= MAX_DEPTH else f"{MAX_DEPTH} levels"
+            raise self._error(f"has a tree of more than {limit}")
+        if not is_module(stub):
+            raise self._error(f"its module {path or stub.name!r} has no submodules and parameters as torch writes them")
+        state = stub.state
+        arrays = {**self._arrays(path, state, "_parameters"), **self._arrays(path, state, "_buffers")}
+        children = {}
+        for name, child in self._table(path, state, "_modules").items():
+            if isinstance(child, Stub):
+                children[name] = self.module(f"{path}.{name}" if path else name, child, depth + 1)
+            elif child is not None:
+                raise self._error(f"its module {path or stub.name!r} has a child {name!r} that is no module")
+        own = {key: value for key, value in state.items() if isinstance(key, str)}
+        return Module(path, stub, own, arrays, children)
+
+    def _table(self, path: str, state: Mapping[Any, Any], key: str) -> dict[str, Any]:
+        table = state.get(key, {})
+        if not isinstance(table, dict) or not all(isinstance(name, str) and len(name) <= MAX_NAME for name in table):
+            raise self._error(f"its module {path!r} has {key} that are no dict of names")
+        return table
+
+    def _arrays(self, path: str, state: Mapping[Any, Any], key: str) -> dict[str, NDArray[Any]]:
+        table = self._table(path, state, key)
+        for name, array in table.items():
+            if array is not None and not isinstance(array, np.ndarray):
+                raise self._error(f"its module {path!r} has in {key} {name!r}, which is no tensor")
+        return {name: array for name, array in table.items() if array is not None}
+
+
+def number(value: Any) -> Any:
+    """A number that may be a pickled NumPy scalar or a tensor of one element; anything else as it is."""
+    if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "fiub":
+        return value.item()
+    if isinstance(value, Stub) and value.name in SCALARS and isinstance(value.args, tuple) and len(value.args) == 2:
+        dtype, raw = value.args
+        if isinstance(raw, Stub) and raw.name == "_codecs.encode" and len(raw.args) == 2:
+            text = raw.args[0]
+            raw = text.encode("latin1", "replace") if isinstance(text, str) and len(text) <= 16 else None
+        code = dtype.args[0] if isinstance(dtype, Stub) and dtype.name == "numpy.dtype" and dtype.args else None
+        order = dtype.state[1] if isinstance(dtype, Stub) and isinstance(dtype.state, tuple) and dtype.state[1:] else ""
+        known = code in ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u1", "b1") and order in ("<", "|")
+        if known and isinstance(code, str) and isinstance(raw, bytes) and len(raw) == int(code[1:]):
+            return np.frombuffer(raw, code.replace("b1", "?")).item()
+    return value

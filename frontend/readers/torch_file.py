@@ -1,0 +1,91 @@
+"""A PyTorch file of another framework: a pickled module, or a state dict with a description of its layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...compiler.network import Network
+from ...errors import ModelFileError
+from .architecture import network_from_architecture
+from .archive import TorchArchive
+from .checkpoint import FORMAT, read_checkpoint
+from .module_pickle import ModuleUnpickler
+from .module_tree import Module, is_module, module_tree
+from .modules import network_from_module
+from .options import ReadOptions
+from .pickle import MAX_PICKLE
+from .tensors import Storages
+
+NESTED = ("state_dict", "model_state_dict", "net", "model", "network", "module")
+"""Keys under which training scripts put the network beside optimiser and epoch."""
+PARALLEL = "module."
+SAVE = "save the model, or its state dict and give --architecture"
+
+
+def read_torch(path: str | Path, options: ReadOptions | None = None) -> Network:
+    """The network in a file of `torch.save`; nothing in it is executed, and torch is not needed.
+
+    A module is read where it is made of Sequentials; with `options.architecture` only its tensors are used. A
+    checkpoint of `snn-train` is read as `read_checkpoint` does.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, of another kind, or does not say what nobody else says.
+        UnsupportedModelError: a layer cannot be carried.
+        NetworkError, UnsupportedError: the layers do not fit each other or the tensors.
+
+    >>> read_torch("missing.pt")
+    Traceback (most recent call last):
+    snn_compile.errors.ModelFileError: missing.pt: does not exist; check the path
+    """
+    path, options = Path(path), options or ReadOptions()
+    with TorchArchive(path) as archive:
+        storages = Storages(archive)
+        unpickler = ModuleUnpickler(str(path), storages.storage, storages.tensor, storages.tensor_of_type)
+        content = unpickler.load(archive.read("data.pkl", MAX_PICKLE))
+    if isinstance(content, dict) and content.get("format") == FORMAT:
+        return read_checkpoint(path)
+    found = _find(content)
+    if found is None:
+        raise ModelFileError(str(path), "holds neither a module nor a state dict", SAVE)
+    if is_module(found):
+        root = module_tree(str(path), found)
+        if options.architecture is None:
+            return network_from_module(str(path), root, options)
+        found = _state_dict(root)
+    if options.architecture is None:
+        problem = f"is a state dict of {len(found)} tensors, which does not say how they are connected"
+        raise ModelFileError(str(path), problem, "give --architecture with its layers")
+    return network_from_architecture(str(path), _without_prefix(found), options.architecture, options)
+
+
+def _find(content: Any) -> Any:
+    """The module or state dict, at the top or one level below."""
+    for value in [content, *([content.get(key) for key in NESTED] if isinstance(content, dict) else [])]:
+        if is_module(value):
+            return value
+        if isinstance(value, dict) and value and all(map(_is_entry, value.items())):
+            return value
+    return None
+
+
+def _is_entry(item: tuple[Any, Any]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], np.ndarray)
+
+
+def _state_dict(root: Module) -> dict[str, NDArray[Any]]:
+    return {
+        f"{module.path}.{name}" if module.path else name: array
+        for module in root.walk()
+        for name, array in module.arrays.items()
+    }
+
+
+def _without_prefix(state: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Without the name that DataParallel puts before all others."""
+    if all(key.startswith(PARALLEL) for key in state):
+        return {key.removeprefix(PARALLEL): array for key, array in state.items()}
+    return state
