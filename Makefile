@@ -60,7 +60,7 @@ clean: ## remove the environments and everything that was made
 	@.ci/venv.sh .venv 3.10 ""
 
 .venv-test/.ready: $(SETUP)
-	@.ci/venv.sh .venv-test 3.10 dev,train,lava-dl,events,partition,dask dev,train,events,partition,dask
+	@.ci/venv.sh .venv-test 3.10 dev,train,lava-dl,frameworks,events,partition,dask dev,train,events,partition,dask
 
 .venv-newer/.ready: $(SETUP)
 	@.ci/venv.sh .venv-newer newer dev,dask
