@@ -63,7 +63,7 @@ def _fire(threshold: Any, subtract: Any, drop: Any, v: Any, sent: Any) -> None:
         v[n] = i4(i4(value - drop) * subtract) if spike else value
 
 
-@inlined
+@inner
 def _advance_u(first: int, last: int, segment: Any, state: Any) -> None:
     current, u = state.current[first:last], state.u[first:last]
     if segment[KEEP_U] == VARIED:
@@ -73,7 +73,7 @@ def _advance_u(first: int, last: int, segment: Any, state: Any) -> None:
         _step_u(i4(segment[KEEP_U]), current, u)
 
 
-@inlined
+@inner
 def _advance_v(first: int, last: int, segment: Any, state: Any) -> None:
     u, v, bias = state.u[first:last], state.v[first:last], state.bias[first:last]
     if segment[KEEP_V] == VARIED:
