@@ -50,7 +50,7 @@ class RawNode:
 
 
 def read_graph(path: Path) -> RawNode:
-    """The outermost graph of a NIR file.
+    """The outermost graph of a NIR file, read in this process, which a damaged file can end; see `nir_child`.
 
     Raises:
         ModelFileError: the file is missing, damaged, no NIR file, too large, or points out of itself.

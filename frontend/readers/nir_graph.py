@@ -12,7 +12,8 @@ from ...compiler.network import Network
 from ...compiler.node import Shape
 from ...compiler.nodes import LIF, Input
 from ...errors import ModelFileError
-from .nir_file import RawNode, read_graph
+from .nir_child import read_graph_apart
+from .nir_file import RawNode
 from .nir_inline import FlatGraph, inline, safe_name
 from .nir_layers import LAYERS, Layer, as_image, read_layer
 from .nir_neurons import SILENT, SPIKING, read_neurons
@@ -36,7 +37,7 @@ def read_nir(path: Path, options: ReadOptions) -> Network:
     Traceback (most recent call last):
     snn_compile.errors.ModelFileError: missing.nir: does not exist; check the path
     """
-    root = read_graph(path)
+    root = read_graph_apart(path)
     if options.steps is None:
         raise ModelFileError(str(path), "does not say how many steps a sample has", "give --steps")
     if not 1e-12 <= options.dt <= 1e6:

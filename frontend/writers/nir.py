@@ -17,7 +17,7 @@ from ...compiler.network import Network
 from ...compiler.nodes import Conv2d, Delay, Flatten, FloatArray, Input, Linear, Node, Population, Shape
 from ...errors import UnsupportedError
 from ..readers.nir_inline import safe_name
-from .nir_neurons import Plain, neuron_nodes
+from .nir_neurons import Plain, check_kind, neuron_nodes
 
 VERSION = "1.0.8"
 """Of the nir package whose layout is written."""
@@ -41,8 +41,9 @@ def to_nir(network: Network, dt: float) -> bytes:
     >>> to_nir(network, 1e-4)[1:4]
     b'HDF'
     """
-    folded = fold(network)
-    nodes, edges = _Graph(folded, dt).build()
+    for node in network.nodes:
+        check_kind(node)
+    nodes, edges = _Graph(fold(network), dt).build()
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         _write_text(file, "version", VERSION)

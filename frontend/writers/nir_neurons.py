@@ -7,13 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...compiler.nodes import LIF, FloatArray, Node, Shape
+from ...compiler.nodes import LIF, FixedNeurons, FloatArray, Node, Shape
 from ...errors import UnsupportedError
 
 NO_LEAK = 1e15
 """Steps from which 1 - 1/tau is 1 in float64, or next to it."""
 
 Plain = dict[str, Any]
+
+
+def check_kind(node: Node) -> None:
+    """Raises `UnsupportedError` for neurons in integers."""
+    if isinstance(node, FixedNeurons):
+        raise UnsupportedError(node.name, "is a FixedNeurons, which NIR cannot say", "write it as .net")
 
 
 def neuron_nodes(node: Node, shape: Shape, dt: float, bias: FloatArray | None = None) -> list[Plain]:
@@ -23,7 +29,7 @@ def neuron_nodes(node: Node, shape: Shape, dt: float, bias: FloatArray | None = 
         UnsupportedError: NIR has no word for what they do.
     """
     if not isinstance(node, LIF):
-        raise UnsupportedError(node.name, f"is a {type(node).__name__}, which NIR cannot say", "write it as .net")
+        raise UnsupportedError(node.name, f"is a {type(node).__name__}, which NIR cannot say", "fold the network first")
     _refuse(node, bias)
     dynamics = _dynamics(node, shape, dt, bias)
     if node.readout:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import h5py
 import numpy as np
-from snn_compile.frontend.readers.nir_graph import read_nir
+from snn_compile.frontend.readers import nir_file, nir_graph
 from snn_compile.frontend.readers.options import ReadOptions
 
 DT = 1e-4
@@ -53,7 +54,13 @@ def save(path, graph, change=None):
 
 
 def read(tmp_path, graph, change=None, **options):
-    return read_nir(save(tmp_path / "graph.nir", graph, change), ReadOptions(**{"steps": 8, "dt": DT, **options}))
+    """A graph that no damaged file is made of: without a process for each."""
+    return read_here(save(tmp_path / "graph.nir", graph, change), **options)
+
+
+def read_here(path, **options):
+    with mock.patch.object(nir_graph, "read_graph_apart", nir_file.read_graph):
+        return nir_graph.read_nir(path, ReadOptions(**{"steps": 8, "dt": DT, **options}))
 
 
 def euler(kind, p, x, dt, reset="hard"):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from snn_compile.errors import ModelFileError, NetworkError, SnnCompileError
-from snn_compile.frontend.readers import nir_file
+from snn_compile.frontend.readers import nir_child, nir_file
 from snn_compile.frontend.readers.nir_graph import read_nir
 from snn_compile.frontend.readers.options import ReadOptions
 
@@ -247,8 +247,9 @@ def whole(tmp_path_factory):
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_flipped_bytes_give_a_sentence_or_a_network(tmp_path, whole, data):
+    """In the child, as some of them crash the library."""
     used = [i for i in range(0, len(whole), 8) if any(whole[i : i + 8])]
     content = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 3))):
@@ -261,3 +262,45 @@ def test_flipped_bytes_give_a_sentence_or_a_network(tmp_path, whole, data):
         read_nir(path, ReadOptions(steps=4))
     except SnnCompileError as error:
         assert "\n" not in str(error)
+
+
+def endless(content):
+    """The first text's heap gets an object that is so long that the next one begins where it does."""
+    start = content.index(b"GCOL") + 16
+    return content[: start + 8] + struct.pack("<q", -16) + content[start + 16 :]
+
+
+def test_a_file_on_which_the_library_never_ends(tmp_path, whole, monkeypatch):
+    monkeypatch.setattr(nir_child, "SECONDS", 5.0)
+    path = tmp_path / "endless.nir"
+    path.write_bytes(endless(whole))
+    with pytest.raises(ModelFileError, match="is damaged: the HDF5 library reads it for more than 5 s; write it again"):
+        read_nir(path, ReadOptions(steps=4))
+
+
+def test_a_library_that_crashes_is_a_sentence(tmp_path, whole, monkeypatch):
+    """The child ends as it does when the library crashes."""
+    monkeypatch.setattr(nir_child.sys, "executable", "/bin/false")
+    path = tmp_path / "crash.nir"
+    path.write_bytes(whole)
+    with pytest.raises(ModelFileError, match="is damaged: the HDF5 library ends with the code 1 on it; write it again"):
+        read_nir(path, ReadOptions(steps=4))
+
+
+def test_the_child_gives_what_is_read_here(tmp_path):
+    """Sub-graphs, text, scalars, empty arrays and big-endian numbers."""
+    graph = small()
+    graph["nodes"]["inner"] = {**small(), "edges": []}
+    graph["nodes"]["odd"] = {"type": "Conv2d", "padding": "same", "a": np.arange(6.0).reshape(2, 3).astype(">f4"),
+                             "b": np.zeros((0, 3)), "c": np.array(7)}  # fmt: skip
+    path = save(tmp_path / "graph.nir", graph)
+    here, apart = nir_file.read_graph(path), nir_child.read_graph_apart(path)
+
+    def compare(a, b):
+        assert (a.kind, a.edges, list(a.nodes), list(a.values)) == (b.kind, b.edges, list(b.nodes), list(b.values))
+        for key, value in a.values.items():
+            assert np.array_equal(value, b.values[key]) and np.shape(value) == np.shape(b.values[key])
+        for name in a.nodes:
+            compare(a.nodes[name], b.nodes[name])
+
+    compare(here, apart)
