@@ -16,6 +16,7 @@ MAX_MODULES = 2000
 MAX_DEPTH = 32
 MAX_NAME = 200
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+PRUNING = "torch.nn.utils.prune."
 SCALARS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
 CORRECT = "save the state dict of the model and give --architecture"
 
@@ -52,11 +53,21 @@ class Module:
     def label(self) -> str:
         return self.path or self.kind
 
+    @property
+    def hooks(self) -> list[str]:
+        """Which kinds of hooks change what it computes; those of pruning are in its arrays already."""
+        return [key for key in HOOKS if not _only_pruning(self.attributes.get(key))]
+
     def walk(self) -> Iterator[Module]:
         """It and everything below it."""
         yield self
         for child in self.children.values():
             yield from child.walk()
+
+
+def _only_pruning(hooks: Any) -> bool:
+    values = list(hooks.values()) if isinstance(hooks, dict) else [hooks] if hooks else []
+    return all(isinstance(hook, Stub) and hook.name.startswith(PRUNING) for hook in values)
 
 
 def module_tree(subject: str, root: Stub) -> Module:
@@ -66,6 +77,22 @@ def module_tree(subject: str, root: Stub) -> Module:
         ModelFileError: it is no module, or its tree is too large, too deep or holds itself.
     """
     return _Reader(subject).module("", root, 0)
+
+
+def unmask(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Tensors by name, those that `torch.nn.utils.prune` masks multiplied with their mask, as its hook does.
+
+    >>> unmask({"weight_orig": np.array([2.0, 3.0]), "weight_mask": np.array([0.0, 1.0])})
+    {'weight': array([0., 3.])}
+    """
+    plain = dict(arrays)
+    for key in arrays:
+        name = key.removesuffix("_orig")
+        mask = arrays.get(f"{name}_mask")
+        if name != key and mask is not None and mask.shape == arrays[key].shape:
+            plain[name] = plain.pop(key) * mask
+            del plain[f"{name}_mask"]
+    return plain
 
 
 def is_module(value: Any) -> bool:
@@ -96,7 +123,7 @@ class _Reader:
             elif child is not None:
                 raise self._error(f"its module {path or stub.name!r} has a child {name!r} that is no module")
         own = {key: value for key, value in state.items() if isinstance(key, str)}
-        return Module(path, stub, own, arrays, children)
+        return Module(path, stub, own, unmask(arrays), children)
 
     def _table(self, path: str, state: Mapping[Any, Any], key: str) -> dict[str, Any]:
         table = state.get(key, {})

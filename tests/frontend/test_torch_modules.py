@@ -112,6 +112,24 @@ def test_hooks_and_shared_neurons(tmp_path):
     refused(tmp_path, net, "3: is a second time the same neurons, which share their state")
 
 
+def test_pruned_layers(tmp_path):
+    """`torch.nn.utils.prune` keeps weights and masks, and multiplies them in a hook."""
+    from torch.nn.utils import prune
+
+    net = plain()
+    prune.l1_unstructured(net[0], "weight", 0.5)
+    prune.random_unstructured(net[0], "weight", 0.5)
+    prune.l1_unstructured(net[0], "bias", 1)
+    wanted = net[0].weight.detach().numpy()
+    assert 0 < np.count_nonzero(wanted) < 6
+    assert np.array_equal(read(tmp_path, net).by_name["0"].weight, wanted)
+    torch.save(net.state_dict(), tmp_path / "net.pt")
+    (tmp_path / "net.toml").write_text('[[layer]]\nkind="linear"\nname="0"\n[[layer]]\nkind="lif"')
+    network = read_torch(tmp_path / "net.pt", replace(OPTIONS, architecture=tmp_path / "net.toml"))
+    assert np.array_equal(network.by_name["0"].weight, wanted)
+    assert np.array_equal(network.by_name["0"].bias, net[0].bias.detach().numpy())
+
+
 def test_classes_of_the_user(tmp_path):
     net = make("somebody.Net")
     net.layer = plain()
