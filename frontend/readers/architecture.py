@@ -29,6 +29,7 @@ from .architecture_layers import KINDS, LayerKind
 from .chain import Chain
 from .layers import OptionalShape, Piece, refuse
 from .options import ReadOptions
+from .pickle import printable
 
 MAX_FILE = 2**20
 MAX_LAYERS = 500
@@ -87,7 +88,7 @@ def _read(path: Path) -> _File:
         raise ModelFileError(str(path), f"has more than {MAX_FILE} bytes", "give a description of layers")
     try:
         content = msgspec.toml.decode(raw, type=_File)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise ModelFileError(str(path), f"is no description of layers ({error})", "correct it") from error
     if not 1 <= len(content.layer) <= MAX_LAYERS:
         raise ModelFileError(
@@ -143,7 +144,7 @@ class _Layers:
     def check_unused(self) -> None:
         left = [k for k in self.state if k not in self.used and k.rpartition(".")[2] not in UNUSED]
         if left:
-            names = ", ".join(key[:60] for key in left[:3])
+            names = ", ".join(printable(key[:60]) for key in left[:3])
             problem = f"holds {len(left)} tensors that no layer of {self.path} has ({names})"
             raise ModelFileError(self.chain.subject, problem, "describe all layers")
 

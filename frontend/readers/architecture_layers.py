@@ -39,6 +39,9 @@ def _stateless(kind: str) -> Make:
 
 
 def _lif(name: str, settings: Settings, arrays: Arrays, _: OptionalShape) -> Piece:
+    for key, value in settings.items():
+        if not isinstance(value, (str, int, float)):
+            raise refuse(name, f"its {key} is {short(value)}", "give a number, or a tensor for each neuron's own")
     own = {f"{name}.{key}": array for key, array in arrays.items()}
     return Piece.of(ir.node_from_plain({"kind": "LIF", "name": name, **settings}, own))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from ...compiler import nodes as ir
 from ...compiler.findings import Finding, UnsupportedModelError
 from ...compiler.network import Network
 from ...errors import ModelFileError, NetworkError, UnsupportedError
-from .layers import NeedsShapeError, OptionalShape, Piece
+from .layers import NeedsShapeError, OptionalShape, Piece, refuse
+from .module_tree import MAX_WEIGHTS
 from .options import ReadOptions
 
 MAX_VALUES = 2**26
@@ -31,6 +33,7 @@ class Chain:
         self.subject = subject
         self.options = options
         self.votes = 1
+        self.weights = 0
         self.mean_std: tuple[Sequence[float], Sequence[float]] | None = None
         self.nodes: list[ir.Node] = []
         self.edges: list[tuple[str, str]] = []
@@ -43,6 +46,8 @@ class Chain:
 
     def begin(self, shape: OptionalShape) -> None:
         """The input's shape, None where it cannot be known."""
+        if shape is not None and not (all(n < MAX_VALUES for n in shape) and math.prod(shape) <= MAX_VALUES):
+            raise ModelFileError(self.subject, f"has more than {MAX_VALUES} input values", "correct the input's shape")
         self.exits[INPUT], self.shapes[INPUT] = INPUT, shape
         if self.mean_std is not None:
             mean, std = (np.asarray(values, float) for values in self.mean_std)
@@ -63,6 +68,7 @@ class Chain:
             piece = make(shape)
             nodes = {node.name: node for node in piece.nodes} if piece else {}
             after = nodes[piece.entry].output_shape(shape) if piece and shape is not None else shape
+            self._check_size(name, nodes, after)
         except (UnsupportedError, NetworkError) as error:
             if not (isinstance(error, NeedsShapeError) and shape is None and self._shape_is_open):
                 self.findings.append(Finding(name, "unsupported", error.problem, error.way_out))
@@ -76,6 +82,13 @@ class Chain:
             self.findings += piece.findings
             self._take(name, piece, nodes[piece.entry], heard)
         self.last = name
+
+    def _check_size(self, name: str, nodes: Mapping[str, ir.Node], shape: OptionalShape) -> None:
+        self.weights += sum(n.weight.size for n in nodes.values() if isinstance(n, (ir.Linear, ir.Conv2d)))
+        if self.weights > MAX_WEIGHTS:
+            raise refuse(name, f"is beyond {MAX_WEIGHTS} weights of all layers together", "make the network smaller")
+        if shape is not None and math.prod(shape) > MAX_VALUES:
+            raise refuse(name, f"gives {math.prod(shape):.3g} values, {MAX_VALUES} are possible", "make it smaller")
 
     @property
     def _shape_is_open(self) -> bool:
@@ -114,8 +127,7 @@ class Chain:
             findings=tuple(self.findings),
         )  # fmt: skip
         for name, shape in network.shapes.items():
-            size = int(np.prod([float(n) for n in shape]))
-            if size > MAX_VALUES:
+            if math.prod(shape) > MAX_VALUES:
                 raise NetworkError(name, f"has the shape {shape}, {MAX_VALUES} values are possible", "make it smaller")
         return network
 

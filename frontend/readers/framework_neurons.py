@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...compiler import nodes as ir
 from ...compiler.findings import Finding
-from .layers import OTHER_LAYER, NeedsShapeError, OptionalShape, refuse, short
+from .layers import OTHER_LAYER, NeedsShapeError, OptionalShape, real, refuse, short
 
 NO_LEAK = 2.0**60
 """Steps: a membrane with this time constant loses nothing, in float64 exactly."""
@@ -95,6 +95,8 @@ def lapicque(name: str, resistance: Any, capacity: Any, step: Any, **settings: A
     """``u = (1 - dt / (R C)) u + x dt / C``; its beta is not used."""
     shape = settings["shape"]
     r, c, dt = (per_neuron(name, k, v, shape) for k, v in (("R", resistance), ("C", capacity), ("time_step", step)))
+    if min(np.min(r), np.min(c), np.min(dt)) <= 0 or np.min(np.asarray(r) * c / dt) < 1:
+        raise refuse(name, "has a time constant R C below its time_step", "use smaller steps")
     beta = 1 - np.asarray(dt, float) / (np.asarray(r, float) * c)
     node, findings = snntorch(name, "Lapicque", beta, **settings)
     gain = np.asarray(dt, float) / np.asarray(c, float)
@@ -138,14 +140,6 @@ def norse(
         raise refuse(name, f"its threshold is {threshold - leak:g} above its rest", "correct them")
     reset_to: Literal["hard", "soft"] = "soft" if soft else "hard"
     return ir.LIF(name, tau=tau, tau_syn=tau_syn, threshold=threshold - leak, reset=reset_to, fires=">")
-
-
-def real(name: str, key: str, value: Any) -> float:
-    """A finite number."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value):
-        raise refuse(name, f"its {key} is {short(value)}, a number is needed", "correct it")
-    return float(value)
 
 
 def time_constant(name: str, tau: Any) -> float:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...compiler import nodes as ir
 from ...compiler.findings import Finding
+from ...compiler.node import LARGEST
 from ...errors import UnsupportedError
 
 Settings = Mapping[str, Any]
@@ -57,7 +58,16 @@ def pair(name: str, settings: Settings, key: str, default: Any = None) -> tuple[
 
 def short(value: Any) -> str:
     """A value for a sentence; what could be long by its type."""
-    return repr(value)[:60] if isinstance(value, (str, int, float, bool, type(None))) else f"a {type(value).__name__}"
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a very large number"
+    return repr(value)[:60] if isinstance(value, (str, int, float, type(None))) else f"a {type(value).__name__}"
+
+
+def real(name: str, key: str, value: Any) -> float:
+    """A number that is neither infinite nor beyond all measure."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not -LARGEST <= value <= LARGEST:
+        raise refuse(name, f"its {key} is {short(value)}, a number is needed", "correct it")
+    return float(value)
 
 
 def needed(name: str, arrays: Arrays, key: str) -> NDArray[Any]:
@@ -97,7 +107,7 @@ def batchnorm(name: str, settings: Settings, arrays: Arrays, _: OptionalShape) -
     ones, zeros = np.ones(mean.shape, np.float32), np.zeros(mean.shape, np.float32)
     return ir.BatchNorm(
         name, weight=arrays.get("weight", ones), bias=arrays.get("bias", zeros), running_mean=mean,
-        running_var=arrays["running_var"], eps=settings.get("eps", 1e-5),
+        running_var=arrays["running_var"], eps=real(name, "eps", settings.get("eps", 1e-5)),
     )  # fmt: skip
 
 
@@ -134,10 +144,7 @@ def flatten(name: str, settings: Settings, _: Arrays, __: OptionalShape) -> ir.N
 
 
 def dropout(name: str, settings: Settings, _: Arrays, __: OptionalShape) -> ir.Node:
-    share = settings.get("p", 0.5)
-    if not isinstance(share, (int, float)) or isinstance(share, bool):
-        raise refuse(name, f"drops the share {short(share)}", "give a number 0 to 1")
-    return ir.Dropout(name, p=float(share))
+    return ir.Dropout(name, p=real(name, "p", settings.get("p", 0.5)))
 
 
 LAYERS: dict[str, Callable[[str, Settings, Arrays, OptionalShape], ir.Node]] = {

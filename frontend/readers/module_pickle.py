@@ -21,6 +21,7 @@ from .pickle import (
     InertUnpickler,
     StorageReader,
     TensorBuilder,
+    printable,
 )
 
 TENSOR_3 = "torch._utils._rebuild_tensor_v3"
@@ -88,13 +89,13 @@ class ModuleUnpickler(InertUnpickler):
             super()._execute(name, arg)
 
     def _global(self, arg: str) -> None:
-        self.stack.append(GlobalName(str(arg).replace(" ", ".")[:160]))
+        self.stack.append(GlobalName(printable(str(arg).replace(" ", ".")[:160])))
 
     def _stack_global(self) -> None:
         attribute, module = self._pop(), self._pop()
         if not (isinstance(module, str) and isinstance(attribute, str)):
             raise self._error("its pickle is damaged (a global without a name)")
-        self.stack.append(GlobalName(f"{module[:80]}.{attribute[:79]}"))
+        self.stack.append(GlobalName(printable(f"{module[:80]}.{attribute[:79]}")))
 
     def _called(self) -> str:
         """Name of what would be called."""
@@ -141,7 +142,7 @@ class ModuleUnpickler(InertUnpickler):
 
     def _inst(self, arg: str) -> None:
         args = tuple(self._pop_to_mark())
-        self.stack.append(Stub(str(arg).replace(" ", ".")[:160], args))
+        self.stack.append(Stub(printable(str(arg).replace(" ", ".")[:160]), args))
 
     def _obj(self, _: Any) -> None:
         values = self._pop_to_mark()

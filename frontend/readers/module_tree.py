@@ -15,7 +15,12 @@ from .module_pickle import Stub
 MAX_MODULES = 2000
 MAX_DEPTH = 32
 MAX_NAME = 200
+MAX_ENTRIES = 2**18
+"""Attributes, tensors and children of all modules of a tree, each as often as it is reached."""
+MAX_WEIGHTS = 2**28
+"""Of all layers of a network together."""
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+PRUNING = "torch.nn.utils.prune."
 SCALARS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
 CORRECT = "save the state dict of the model and give --architecture"
 
@@ -52,11 +57,21 @@ class Module:
     def label(self) -> str:
         return self.path or self.kind
 
+    @property
+    def hooks(self) -> list[str]:
+        """Which kinds of hooks change what it computes; those of pruning are in its arrays already."""
+        return [key for key in HOOKS if not _only_pruning(self.attributes.get(key))]
+
     def walk(self) -> Iterator[Module]:
         """It and everything below it."""
         yield self
         for child in self.children.values():
             yield from child.walk()
+
+
+def _only_pruning(hooks: Any) -> bool:
+    values = list(hooks.values()) if isinstance(hooks, dict) else [hooks] if hooks else []
+    return all(isinstance(hook, Stub) and hook.name.startswith(PRUNING) for hook in values)
 
 
 def module_tree(subject: str, root: Stub) -> Module:
@@ -68,6 +83,27 @@ def module_tree(subject: str, root: Stub) -> Module:
     return _Reader(subject).module("", root, 0)
 
 
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_NAME and value.isprintable()
+
+
+def unmask(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Tensors by name, those that `torch.nn.utils.prune` masks multiplied with their mask, as its hook does.
+
+    >>> unmask({"weight_orig": np.array([2.0, 3.0]), "weight_mask": np.array([0.0, 1.0])})
+    {'weight': array([0., 3.])}
+    """
+    plain = dict(arrays)
+    for key in arrays:
+        name = key.removesuffix("_orig")
+        mask = arrays.get(f"{name}_mask")
+        if name != key and mask is not None and mask.shape == arrays[key].shape:
+            with np.errstate(all="ignore"):  # the layer says that it holds NaN
+                plain[name] = plain.pop(key) * mask
+            del plain[f"{name}_mask"]
+    return plain
+
+
 def is_module(value: Any) -> bool:
     return isinstance(value, Stub) and isinstance(value.state, dict) and "_modules" in value.state
 
@@ -76,6 +112,8 @@ class _Reader:
     def __init__(self, subject: str) -> None:
         self.subject = subject
         self.count = 0
+        self.entries = 0
+        self.masked = 0
 
     def _error(self, problem: str) -> ModelFileError:
         return ModelFileError(self.subject, problem, CORRECT)
@@ -88,7 +126,11 @@ class _Reader:
         if not is_module(stub):
             raise self._error(f"its module {path or stub.name!r} has no submodules and parameters as torch writes them")
         state = stub.state
+        self._count(state)
         arrays = {**self._arrays(path, state, "_parameters"), **self._arrays(path, state, "_buffers")}
+        self.masked += sum(array.size for key, array in arrays.items() if key.endswith("_orig"))
+        if self.masked > MAX_WEIGHTS:
+            raise self._error(f"has more than {MAX_WEIGHTS} masked weights")
         children = {}
         for name, child in self._table(path, state, "_modules").items():
             if isinstance(child, Stub):
@@ -96,13 +138,19 @@ class _Reader:
             elif child is not None:
                 raise self._error(f"its module {path or stub.name!r} has a child {name!r} that is no module")
         own = {key: value for key, value in state.items() if isinstance(key, str)}
-        return Module(path, stub, own, arrays, children)
+        return Module(path, stub, own, unmask(arrays), children)
 
     def _table(self, path: str, state: Mapping[Any, Any], key: str) -> dict[str, Any]:
         table = state.get(key, {})
-        if not isinstance(table, dict) or not all(isinstance(name, str) and len(name) <= MAX_NAME for name in table):
+        if not isinstance(table, dict) or not all(map(_is_name, table)):
             raise self._error(f"its module {path!r} has {key} that are no dict of names")
+        self._count(table)
         return table
+
+    def _count(self, entries: Mapping[Any, Any]) -> None:
+        self.entries += len(entries)
+        if self.entries > MAX_ENTRIES:
+            raise self._error(f"has a tree with more than {MAX_ENTRIES} attributes and tensors")
 
     def _arrays(self, path: str, state: Mapping[Any, Any], key: str) -> dict[str, NDArray[Any]]:
         table = self._table(path, state, key)

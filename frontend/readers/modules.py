@@ -10,7 +10,7 @@ from ...compiler.network import Network
 from .chain import Chain
 from .framework_neurons import NO_LEAK, parametric_tau, spikingjelly
 from .layers import LAYERS, OptionalShape, Piece, refuse, short
-from .module_tree import HOOKS, Module, number
+from .module_tree import Module, number
 from .options import ReadOptions
 
 JELLY = "spikingjelly.activation_based."
@@ -52,9 +52,10 @@ class _Walk:
 
     def module(self, module: Module) -> None:
         """Adds a module, or what it contains."""
-        hooked = [key for key in HOOKS if module.attributes.get(key)]
-        if hooked:
-            self.unsupported(module, f"has {hooked[0].strip('_').replace('_', ' ')}, which change what it computes")
+        if module.hooks:
+            self.unsupported(
+                module, f"has {module.hooks[0].strip('_').replace('_', ' ')}, which change what it computes"
+            )
         elif _is_jelly(module, "neuron") and module.kind in NEURONS:
             self.neuron(module)
         elif _is_jelly(module, "layer") and module.kind == "VotingLayer":

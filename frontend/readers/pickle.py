@@ -44,6 +44,11 @@ STORAGE_NAMES = frozenset(
 )
 
 
+def printable(name: str) -> str:
+    """Without what a terminal would obey."""
+    return "".join(sign if sign.isprintable() else "?" for sign in name)
+
+
 class _Mark:
     pass
 
@@ -181,7 +186,7 @@ save plain values and tensors (a state dict) only
         self.stack.append(target)
 
     def _global(self, arg: str) -> None:
-        name = str(arg).replace(" ", ".")[:160]
+        name = printable(str(arg).replace(" ", ".")[:160])
         module, _, attribute = name.rpartition(".")
         known = name in (TENSOR.name, PARAMETER.name, ORDERED_DICT.name)
         if not known and not (module == "torch" and attribute in STORAGE_NAMES):

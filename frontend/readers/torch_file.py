@@ -14,7 +14,7 @@ from .architecture import network_from_architecture
 from .archive import TorchArchive
 from .checkpoint import FORMAT, read_checkpoint
 from .module_pickle import ModuleUnpickler
-from .module_tree import Module, is_module, module_tree
+from .module_tree import MAX_WEIGHTS, Module, is_module, module_tree, unmask
 from .modules import network_from_module
 from .options import ReadOptions
 from .pickle import MAX_PICKLE
@@ -59,7 +59,9 @@ def read_torch(path: str | Path, options: ReadOptions | None = None) -> Network:
     if options.architecture is None:
         problem = f"is a state dict of {len(found)} tensors, which does not say how they are connected"
         raise ModelFileError(str(path), problem, "give --architecture with its layers")
-    return network_from_architecture(str(path), _without_prefix(found), options.architecture, options)
+    if sum(array.size for key, array in found.items() if key.endswith("_orig")) > MAX_WEIGHTS:
+        raise ModelFileError(str(path), f"has more than {MAX_WEIGHTS} masked weights", "make the masks permanent")
+    return network_from_architecture(str(path), unmask(_without_prefix(found)), options.architecture, options)
 
 
 def _find(content: Any) -> Any:

@@ -312,6 +312,42 @@ def test_modules_that_are_none(tmp_path, state, sentence):
         read_torch(save(tmp_path / "net.pt", module(state)), OPTIONS)
 
 
+def test_what_is_shared_counts_each_time_it_is_reached(tmp_path, monkeypatch):
+    """One module with many tensors, or with a large mask, in a tree that reaches it often."""
+    weight = Tensor(np.zeros((100, 100), np.float32))
+    from archives import Pickler
+
+    pickler = Pickler()
+    pair = text("weight_orig") + pickler.tensor(weight) + b"q\x01" + text("weight_mask") + b"h\x01"
+    masked = module({"_parameters": b"}(" + pair + b"u"})
+    many = module({"_buffers": b"}(" + b"".join(text(f"b{i}") + b"N" for i in range(1000)) + b"u"})
+    for inner, limit, sentence in (
+        (many, "MAX_MODULES", "has a tree of more than 10 modules"),
+        (masked, "MAX_WEIGHTS", "has more than 50000 masked weights"),
+        (many, "MAX_ENTRIES", "has a tree with more than 50000 attributes and tensors"),
+    ):
+        from snn_compile.frontend.readers import module_tree
+
+        monkeypatch.setattr(module_tree, limit, 10 if limit == "MAX_MODULES" else 50_000)
+        children = text("x") + inner + b"q\x02" + b"".join(text(f"c{i}") + b"h\x02" for i in range(60))
+        path = save(
+            tmp_path / "net.pt", module({"_modules": b"}(" + children + b"u"}), extra=[("a/data/0", weight.raw)]
+        )
+        with pytest.raises(ModelFileError, match=sentence):
+            read_torch(path, OPTIONS)
+        monkeypatch.undo()
+
+
+def test_names_cannot_steer_a_terminal(tmp_path):
+    name = b"cm\x1b[31m\nC\x1b]0;x\x07\n"
+    with pytest.raises(ModelFileError, match=r"names m\?\[31m\.C\?\]0;x\?, which is code"):
+        load(InertUnpickler, name + b".")
+    assert load(ModuleUnpickler, name + b")R.").name == "m?[31m.C?]0;x?"
+    bad = module({"_modules": b"}" + text("\x1b[31m") + module({}) + b"s"})
+    with pytest.raises(ModelFileError, match=r"has _modules that are no dict of names"):
+        read_torch(save(tmp_path / "net.pt", bad), OPTIONS)
+
+
 def test_values_that_hold_themselves(tmp_path):
     for loop in (
         b"}q\x01" + text("state_dict") + b"h\x01s",

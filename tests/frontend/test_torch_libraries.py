@@ -119,6 +119,30 @@ def test_snntorch_one_to_one(tmp_path):
     assert "assumed" in {f.kind for f in network.findings}
 
 
+def test_snntorch_recurrent_convolution(tmp_path):
+    snn = library("snntorch")
+    import torch
+
+    torch.manual_seed(1)
+    beta = torch.rand(2, 1, 1)
+    lif = snn.RLeaky(beta=beta, conv2d_channels=2, kernel_size=(3, 5), reset_mechanism="zero")
+    net = torch.nn.ModuleDict({"conv": torch.nn.Conv2d(1, 2, 3), "lif": lif}).double()
+    net["conv"].weight.data *= 4
+    x = torch.rand(STEPS, 1, 1, 6, 7, dtype=torch.float64) - 0.3
+    spikes = mem = torch.zeros(0, dtype=torch.float64)
+    wanted = []
+    with torch.no_grad():
+        for step in x:
+            spikes, mem = net["lif"](net["conv"](step), spikes.double(), mem)
+            wanted.append(spikes.flatten())
+    toml = architecture(tmp_path, {"kind": "conv2d", "name": "conv"}, {"kind": "snntorch.RLeaky", "name": "lif"})
+    torch.save(net.state_dict(), tmp_path / "net.pt")
+    options = ReadOptions(**{**OPTIONS.__dict__, "architecture": toml, "input_shape": (1, 6, 7)})
+    got = simulate(read_torch(tmp_path / "net.pt", options), x.numpy())["lif"]
+    assert np.array_equal(got, torch.stack(wanted).numpy())
+    assert 0 < got.sum() < got.size
+
+
 def test_snntorch_without_reset_delay_is_approximated(tmp_path):
     """A membrane above twice its threshold: snnTorch waits a step, as its source says; here it fires again."""
     snn = library("snntorch")

@@ -112,6 +112,24 @@ def test_hooks_and_shared_neurons(tmp_path):
     refused(tmp_path, net, "3: is a second time the same neurons, which share their state")
 
 
+def test_pruned_layers(tmp_path):
+    """`torch.nn.utils.prune` keeps weights and masks, and multiplies them in a hook."""
+    from torch.nn.utils import prune
+
+    net = plain()
+    prune.l1_unstructured(net[0], "weight", 0.5)
+    prune.random_unstructured(net[0], "weight", 0.5)
+    prune.l1_unstructured(net[0], "bias", 1)
+    wanted = net[0].weight.detach().numpy()
+    assert 0 < np.count_nonzero(wanted) < 6
+    assert np.array_equal(read(tmp_path, net).by_name["0"].weight, wanted)
+    torch.save(net.state_dict(), tmp_path / "net.pt")
+    (tmp_path / "net.toml").write_text('[[layer]]\nkind="linear"\nname="0"\n[[layer]]\nkind="lif"')
+    network = read_torch(tmp_path / "net.pt", replace(OPTIONS, architecture=tmp_path / "net.toml"))
+    assert np.array_equal(network.by_name["0"].weight, wanted)
+    assert np.array_equal(network.by_name["0"].bias, net[0].bias.detach().numpy())
+
+
 def test_classes_of_the_user(tmp_path):
     net = make("somebody.Net")
     net.layer = plain()
@@ -300,6 +318,38 @@ def test_skips_and_loops(tmp_path):
 def test_architectures_that_cannot_be(tmp_path, change, sentence):
     with pytest.raises(SnnCompileError, match=sentence):
         with_state(tmp_path, STATE, TOML.replace(*change))
+
+
+BIG = "9" * 400
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("shape = [4]", f"shape = [{BIG}]"), ("shape = [4]", "shape = [-4]"), ("steps = 5", f"steps = {BIG}"),
+        ("max_value = 3", f"max_value = {BIG}"), ("mean = [0.5]", f"mean = [{BIG}]"), ("mean = [0.5]", "mean = [nan]"),
+        ("mean = [0.5]", "std = [0.0]"), ("votes = 2", f"votes = {BIG}"), ("tau = 3.0", f"tau = {BIG}"),
+        ("tau = 3.0", "tau = nan"), ("tau = 3.0", "tau = [1.0, 2.0]"), ("tau = 3.0", "tau = 2020-01-01"),
+        ("tau = 3.0", f"refractory = {BIG}"), ("tau = 3.0", "decay_input = 1"), ("tau = 3.0", "tau = {a = 1}"),
+        ('kind = "lif"\nname = "out"\ntau = 3.0', f'kind = "dropout"\nname = "out"\np = {BIG}'),
+        ('kind = "lif"\nname = "out"\ntau = 3.0', f'kind = "norse.LIF"\nname = "out"\ndt = {BIG}'),
+        ('kind = "lif"\nname = "out"\ntau = 3.0', 'kind = "norse.LIF"\nname = "out"\ndt = 1e-320'),
+        ('kind = "lif"\nname = "out"\ntau = 3.0', 'kind = "norse.LI"\nname = "out"\ndt = 0.0'),
+        ('kind = "lif"\nname = "out"\ntau = 3.0', 'kind = "snntorch.Lapicque"\nname = "out"\nR = 0.0\nC = 1.0'),
+        ('kind = "lif"\nname = "out"\ntau = 3.0', 'kind = "snntorch.Lapicque"\nname = "out"\nR = 0.5\nC = 1.0'),
+        ('kind = "lif"\nname = "out"\ntau = 3.0', f'kind = "snntorch.Leaky"\nname = "out"\nbeta = {BIG}'),
+        ('kind = "lif"\nname = "out"\ntau = 3.0', f'kind = "maxpool"\nname = "out"\nkernel = {BIG}'),
+        ('kind = "lif"\nname = "out"\ntau = 3.0', 'kind = "avgpool"\nname = "out"\nkernel = [1, 2, 3]'),
+        ('kind = "lif"\nname = "out"\ntau = 3.0', 'kind = "avgpool"\nname = "out"'),
+        ("steps = 5", "a = " + "[" * 20_000),
+    ],
+)  # fmt: skip
+def test_values_beyond_measure(tmp_path, change):
+    toml = TOML.replace('"lif1", "out"', '"lif1"')
+    assert change[0] in toml
+    with pytest.raises(SnnCompileError) as caught:
+        with_state(tmp_path, STATE, toml.replace(*change))
+    assert len(str(caught.value)) < 1000
 
 
 def test_tensors_that_do_not_fit(tmp_path):
