@@ -110,7 +110,8 @@ def _compile(
     emitted = {kind.value: out.with_suffix(f".{kind.value}") for kind in dict.fromkeys(emit or [])}
     check_outputs(model, out, report, json, *emitted.values())
     options = {"board": board, "effort": effort.value, "sharing": not unroll}
-    compiled = _compiled(model, given, target, options)
+    whole = Emit.net.value in emitted
+    compiled = _compiled(model, given, target, whole, options)
     contents = _emitted(compiled, emitted, given)
     from .compiler import file, render
     from .compiler.report import to_json
@@ -141,13 +142,15 @@ def _refuse_with_check(given: dict[str, Any]) -> None:
             raise typer.BadParameter(f"{flag} goes without --check, which compiles nothing")
 
 
-def _compiled(model: Path, given: ReadOptions, target: str, options: dict[str, Any]) -> Compiled:
+def _compiled(model: Path, given: ReadOptions, target: str, whole_biases: bool, options: dict[str, Any]) -> Compiled:
+    """The model compiled; with `whole_biases` as NetX can have them."""
     from .compiler.findings import settle
     from .compiler.pipeline import compile_network
     from .frontend.readers import read_model
     from .hw_targets import chip as chips
 
     chip = chips.load(target)
+    chip = chip.with_whole_biases() if whole_biases else chip
     network = read_model(model, given)
     settle(network.findings, given.allow_approximation)
     typed = shlex.join(["snn-compile", *sys.argv[1:]])

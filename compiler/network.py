@@ -144,23 +144,26 @@ class Network:
         """
         lines = [f"network, {self.steps} steps"]
         for node in self.nodes:
-            note = ""
-            if isinstance(node, Input):
-                note = f" {node.encoding}"
-            elif isinstance(node, (Linear, Conv2d)):
-                note = f" {np.count_nonzero(node.weight)} weights" + (" + bias" if node.bias is not None else "")
-            elif isinstance(node, LIF):
-                note = f" tau {_short(node.tau)} threshold {_short(node.threshold)} {node.fires} {node.reset}"
-                usual = {"refractory": 0, "tau_syn": 1.0, "reset_delay": False, "gain": 1.0, "bias": 0.0}
-                for key, value in usual.items():
-                    own = getattr(node, key)
-                    note += f" {key} {_short(own)}" if isinstance(own, np.ndarray) or own != value else ""
-            elif isinstance(node, FixedNeurons):
-                note = f" {node.model} du {_short(node.du)} dv {_short(node.dv)} vth {node.vth}"
             sources = ", ".join(s for s, t in self.edges if t == node.name)
-            text = f"  {node.name}: {type(node).__name__} {self.shapes[node.name]}{note} <- {sources}"
-            lines.append(text.rstrip())
+            lines.append(f"  {node.name}: {self.describe(node)} <- {sources}".rstrip())
         return "\n".join(lines)
+
+    def describe(self, node: Node) -> str:
+        """A few words on a node: kind, shape of its result, settings."""
+        note = ""
+        if isinstance(node, Input):
+            note = f" {node.encoding}"
+        elif isinstance(node, (Linear, Conv2d)):
+            note = f" {np.count_nonzero(node.weight)} weights" + (" + bias" if node.bias is not None else "")
+        elif isinstance(node, LIF):
+            note = f" tau {_short(node.tau)} threshold {_short(node.threshold)} {node.fires} {node.reset}"
+            usual = {"refractory": 0, "tau_syn": 1.0, "reset_delay": False, "gain": 1.0, "bias": 0.0}
+            for key, value in usual.items():
+                own = getattr(node, key)
+                note += f" {key} {_short(own)}" if isinstance(own, np.ndarray) or own != value else ""
+        elif isinstance(node, FixedNeurons):
+            note = f" {node.model} du {_short(node.du)} dv {_short(node.dv)} vth {node.vth}"
+        return f"{type(node).__name__} {self.shapes[node.name]}{note}"
 
 
 def _short(value: Any) -> str:

@@ -21,7 +21,7 @@ def check_neuron(name: str, chip: Chip, soft_reset: bool, refractory: int, paylo
         LimitError: a longer pause, or larger payloads, than the chip has.
     """
     if soft_reset and not chip.limits.soft_reset[0]:
-        problem = f"subtracts its threshold at a spike (soft reset), neurons on {chip.name} reset to 0"
+        problem = f"does not reset to 0 at a spike (soft reset or none), neurons on {chip.name} do"
         raise UnsupportedError(name, problem, "train with a hard reset, or choose a target with soft ones")
     limit = chip.limits.refractory_max[0]
     if refractory > limit:

@@ -200,7 +200,7 @@ def _best_scale(
     limits = (chip.limits.weight_exponent_min[0], chip.limits.weight_exponent_max[0])
     for choice in choose([d.incoming for d in on_chip], largest, population.size, limits):
         with contextlib.suppress(LimitError):  # rounding can pass a limit that the search met: the next scale, then
-            made = _apply(population, drives, on_chip, bias, choice, offset)
+            made = _apply(population, drives, on_chip, choice, offset, chip.limits.bias_exponent_min[0])
             left = made is not None and (bool(bias.any()) or any(len(q.synapses) for q in made[1]))
             if made is not None and left and _fits(made, drives, steps):
                 return choice.error, *made
@@ -252,12 +252,15 @@ def _apply(
     population: SparsePopulation,
     drives: list[_Drive],
     on_chip: list[_Drive],
-    bias: FloatArray,
     choice: Choice,
     offset: int,
+    least: int,
 ) -> tuple[FixedPopulation, list[FixedProjection]] | None:
-    """The population and its projections in integers at this scale, or None where the threshold vanishes."""
-    node = population.node
+    """The population and its projections in integers at this scale, or None where the threshold vanishes.
+
+    `least` is the smallest exponent of a bias.
+    """
+    node, bias = population.node, population.bias
     assert isinstance(node, LIF)
     over = 1 if node.fires == ">=" else 0
     vth, scale = 0, choice.scale
@@ -277,7 +280,7 @@ def _apply(
         projections += hosted
         exponents = np.full(population.size, exponent, np.uint8)
     else:
-        exponents = _bias_exponents(bias * scale * ONE)
+        exponents = np.maximum(_bias_exponents(bias * scale * ONE), np.uint8(least))
     floored = 0.5 if hosts else 0.0  # the host's sum loses half a unit of the mantissa in the mean
     mantissa = np.rint(bias * scale * ONE / 2.0**exponents + floored)
     made = FixedPopulation(

@@ -64,10 +64,14 @@ def _refusal(error: SnnCompileError) -> Finding:
 
 
 def _of_layers(network: Network) -> list[Finding]:
-    """What the reader found, and a line for each layer of which it says nothing."""
-    named = {finding.layer for finding in network.findings}
-    silent = [node for node in network.nodes if node.name not in named]
-    return [*network.findings, *(Finding(node.name, "exact", type(node).__name__) for node in silent)]
+    """What the reader found, in the order of the nodes, and a line for each node of which it says nothing."""
+    found = [finding for finding in network.findings if finding.layer not in network.by_name]
+    for node in network.nodes:
+        own = [finding for finding in network.findings if finding.layer == node.name]
+        if not any(finding.kind == "exact" for finding in own):
+            found.append(Finding(node.name, "exact", network.describe(node)))
+        found += own
+    return found
 
 
 def _of_passes(network: Network, chip: Chip | None) -> list[Finding]:

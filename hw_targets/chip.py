@@ -44,6 +44,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     index_bits_max: Count
     graded_payload_bits: Count
     words_per_sigma_delta_neuron: Count
+    bias_exponent_min: Count
     soft_reset: Count
     refractory_max: Count
 
@@ -128,6 +129,11 @@ class Chip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The same chip where neurons hold the state of sigma-delta neurons."""
         limits = msgspec.structs.replace(self.limits, words_per_neuron=self.limits.words_per_sigma_delta_neuron)
         return msgspec.structs.replace(self, limits=limits)
+
+    def with_whole_biases(self) -> Chip:
+        """The same chip where biases are multiples of one unit of the threshold, 2^6 units of v."""
+        least = msgspec.structs.replace(self.limits, bias_exponent_min=(6, "lava-dl's NetX"))
+        return msgspec.structs.replace(self, limits=least)
 
     def words_needed(self, synapse_words: int, neurons: int) -> int:
         """Words that a core with these synapses and neurons takes of `memory_words`."""

@@ -153,7 +153,7 @@ def test_weights_are_even_and_clipped():
 
 
 def test_what_the_chip_cannot_do_is_named():
-    with pytest.raises(UnsupportedError, match=r"h: subtracts its threshold .* neurons on loihi1 reset to 0; train"):
+    with pytest.raises(UnsupportedError, match=r"h: does not reset to 0 at a spike .* neurons on loihi1 do; train"):
         compiled(trained(reset="soft"), LOIHI1)
     with pytest.raises(UnsupportedError, match="x: sends spikes with payloads up to 16, loihi1 has binary spikes"):
         compiled(replace(trained(encoding="spikes"), calibration=None), LOIHI1)

@@ -121,5 +121,5 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path, text, message):
 def test_layers_that_do_not_fit_are_named():
     with pytest.raises(NetworkError, match="maxpool1: its window"):
         build("maxpool9,fc10,lif", IMAGE, NEURON, steps=4)
-    with pytest.raises(NetworkError, match="has no spiking layer|leads nowhere"):
+    with pytest.raises(NetworkError, match="has no neurons|leads nowhere"):
         build("fc10", IMAGE, NEURON, steps=4)

@@ -103,7 +103,7 @@ def test_layers_of_the_host_keep_their_float_weights():
         (
             [],
             ir.LIF("y", reset="soft"),
-            r"y: subtracts its threshold .* neurons on loihi1 reset to 0; train with a hard",
+            r"y: does not reset to 0 at a spike .* neurons on loihi1 do; train with a hard",
         ),
     ],
 )
