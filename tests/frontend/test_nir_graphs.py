@@ -47,19 +47,10 @@ def linear(weight, bias=None):
 def test_edges_that_meet_in_layers_are_summed_and_a_bias_counts_once(tmp_path):
     rng = np.random.default_rng(0)
     a, b, c = rng.normal(size=(3, 2, 2))
-    nodes = {"a": linear(a, [1, 2]), "b": linear(b), "c": linear(c, [3, 4]), "s": {"type": "Scale", "scale": np.full(2, 2.0)},
-             "y": {"type": "LI", **LI}}  # fmt: skip
-    edges = [
-        ("in", "a"),
-        ("in", "b"),
-        ("a", "c"),
-        ("b", "c"),
-        ("in", "c"),
-        ("c", "s"),
-        ("s", "y"),
-        ("in", "y"),
-        ("y", "out"),
-    ]
+    nodes = {"a": linear(a, [1, 2]), "b": linear(b), "c": linear(c, [3, 4]), "y": {"type": "LI", **LI}}
+    nodes["s"] = {"type": "Scale", "scale": np.full(2, 2.0)}
+    edges = [("in", "a"), ("in", "b"), ("a", "c"), ("b", "c"), ("in", "c"), ("c", "s"), ("s", "y"), ("in", "y")]
+    edges.append(("y", "out"))
     network = read(tmp_path, graph_of(nodes, edges))
     x = rng.normal(size=(1, 2))
     expected = 2 * (c @ (a @ x[0] + [1, 2] + b @ x[0] + x[0]) + [3, 4]) + x[0]
