@@ -120,6 +120,8 @@ class _Layers:
         sources = [sources] if isinstance(sources, str) else sources
         if sources is not None and not (isinstance(sources, list) and sources and all(map(_is_text, sources))):
             raise ModelFileError(self.path, f"its layer {name} has a from that is no list of names", "correct it")
+        if sources is not None and len(sources) != len(set(sources)):
+            raise ModelFileError(self.path, f"its layer {name} has a name twice in its from", "double the weights")
 
         def make(shape: OptionalShape) -> Piece | None:
             if known is None:

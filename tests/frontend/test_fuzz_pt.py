@@ -23,7 +23,7 @@ from archives import Tensor, checkpoint, save
 
 OPTIONS = ReadOptions(steps=4, encoding="graded", max_value=1)
 FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-SECONDS = 2.0
+SECONDS = 5.0
 MEBIBYTES = 400
 """More than a file of a few kilobytes may take."""
 

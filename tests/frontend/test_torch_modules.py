@@ -303,6 +303,7 @@ def test_skips_and_loops(tmp_path):
         (("tau = 3.0", "tau = 0.5"), "out: tau is 0.5, at least 1 is needed"),
         (('name = "fc2"', 'name = "fc1"'), "its layer 3 has the name 'fc1'; give each its own name"),
         (('from = ["lif1", "out"]', "from = [1]"), "its layer fc2 has a from that is no list of names"),
+        (('"lif1", "out"', '"lif1", "lif1"'), "its layer fc2 has a name twice in its from"),
         (('"out"]', '"nobody"]'), "hears 'nobody', which is no layer"),
         (("shape = [4]", "shape = [5]"), r"fc1: takes 4 inputs, gets the shape \(5,\)"),
         (("shape = [4]", "shape = [0]"), r"fc1: takes 4 inputs, gets the shape \(0,\)"),
