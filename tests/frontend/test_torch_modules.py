@@ -200,7 +200,7 @@ def test_tensors_that_are_no_plain_numbers(tmp_path):
     parameter.note = "a parameter with attributes"
     torch.save({"a": values, "b": parameter, "c": torch.float32, "d": torch.device("cpu"), "e": torch.Size([1]),
                 "f": {1, 2}, "g": torch.finfo}, tmp_path / "net.pt")  # fmt: skip
-    with pytest.raises(ModelFileError, match=r"holds neither a module nor a state dict; save the model"):
+    with pytest.raises(ModelFileError, match=r"names torch.device, which is code, not data; save the model"):
         read_torch(tmp_path / "net.pt", OPTIONS)
     torch.save({"state_dict": {"a": values, "b": parameter}, "epoch": 3}, tmp_path / "net.pt")
     with pytest.raises(ModelFileError, match=r"is a state dict of 2 tensors, which does not say how they are conn"):
