@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ...compiler.network import Network
 from ...errors import ModelFileError
+from .hdf5_check import check_hdf5
 from .net import read_net
 from .nir_graph import read_nir
 from .options import ReadOptions
@@ -22,6 +23,7 @@ def read_hdf5(path: Path, options: ReadOptions) -> Network:
     """
     import h5py
 
+    check_hdf5(path)
     try:
         with h5py.File(path, "r") as file:
             names = {name for name in ("node", "layer", "manifest", "trace") if name in file}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelFileError
-from .archive import open_file
+from .hdf5_check import check_hdf5
 
 MAX_LAYERS = 250
 MAX_FIELDS = 64
@@ -51,7 +51,7 @@ def read_layers(path: Path) -> tuple[list[Layer], int | None]:
     """
     import h5py
 
-    open_file(path).close()
+    check_hdf5(path)
     try:
         with h5py.File(path, "r") as file:
             return _Tree(path, h5py).layers(file)
