@@ -69,6 +69,7 @@ def network_from_architecture(subject: str, state: State, path: Path, options: R
     if given.mean is not None or given.std is not None:
         mean, std = given.mean or [0.0] * len(given.std or []), given.std or [1.0] * len(given.mean or [])
         chain.mean_std = mean, std
+    _agree(path, content, options)
     layers = _Layers(chain, state, str(path))
     chain.begin(tuple(given.shape) if given.shape else options.input_shape or layers.first_shape(content.layer))
     for number, layer in enumerate(content.layer, start=1):
@@ -76,6 +77,18 @@ def network_from_architecture(subject: str, state: State, path: Path, options: R
     network = chain.network(content.steps, given.encoding, given.max_value)
     layers.check_unused()
     return network
+
+
+def _agree(path: Path, content: _File, options: ReadOptions) -> None:
+    """Raises where the file and a flag say different things."""
+    given = content.input
+    shape = tuple(given.shape) if given.shape else None
+    said = {"steps": content.steps, "encoding": given.encoding, "max_value": given.max_value, "input_shape": shape}
+    for key, value in said.items():
+        told = getattr(options, key)
+        if value is not None and told is not None and told != value:
+            flag = "--" + key.replace("_", "-")
+            raise ModelFileError(str(path), f"says {key} {value}, {flag} says {told}", "give one of the two")
 
 
 def _read(path: Path) -> _File:

@@ -30,8 +30,10 @@ def read_hdf5(path: Path, options: ReadOptions) -> Network:
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise ModelFileError(str(path), "is a damaged HDF5 file", "copy or export it again") from error
     if "node" in names:
+        options.refuse_others(path, "a NIR graph", ("dt", "steps", "encoding", "max_value", "reset"))
         return read_nir(path, options)
     if "layer" in names:
+        options.refuse_others(path, "a .net of lava-dl", ("steps", "encoding", "max_value", "input_shape"))
         return read_net(path, options)
     if "manifest" in names:
         raise ModelFileError(str(path), "is compiled already (a program or a trace)", "give the model itself")

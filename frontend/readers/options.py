@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
+
+from ...errors import ModelFileError
 
 
 @dataclass(frozen=True)
@@ -30,3 +33,16 @@ class ReadOptions:
     reset: Literal["hard", "soft"] | None = None
     architecture: Path | None = None
     allow_approximation: bool = False
+
+    def refuse_others(self, path: Path, kind: str, used: Collection[str]) -> None:
+        """Raises `ModelFileError` where something is given that a file of this kind says itself, or has no use for.
+
+        >>> ReadOptions(steps=8).refuse_others(Path("m.pt"), "a checkpoint", ())
+        Traceback (most recent call last):
+        snn_compile.errors.ModelFileError: m.pt: is a checkpoint, where --steps means nothing; leave it out
+        """
+        for spec in fields(self):
+            if spec.name in (*used, "allow_approximation") or getattr(self, spec.name) == spec.default:
+                continue
+            flag = "--" + spec.name.replace("_", "-")
+            raise ModelFileError(str(path), f"is {kind}, where {flag} means nothing", "leave it out")

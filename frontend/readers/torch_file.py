@@ -47,7 +47,9 @@ def read_torch(path: str | Path, options: ReadOptions | None = None) -> Network:
         unpickler = ModuleUnpickler(str(path), storages.storage, storages.tensor, storages.tensor_of_type)
         content = unpickler.load(archive.read("data.pkl", MAX_PICKLE))
     if isinstance(content, dict) and content.get("format") == FORMAT:
+        options.refuse_others(path, "a checkpoint of snn-train", ())
         return read_checkpoint(path)
+    options.refuse_others(path, "a PyTorch file", ("steps", "encoding", "max_value", "input_shape", "architecture"))
     found = _find(content)
     if found is None:
         raise ModelFileError(str(path), _no_model(content), SAVE)

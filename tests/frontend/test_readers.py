@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from snn_compile.compiler.network import Network
 from snn_compile.errors import ModelFileError, NetworkError, SnnCompileError, UnsupportedError
 from snn_compile.frontend.readers import archive, read_checkpoint, read_model
+from snn_compile.frontend.readers.options import ReadOptions
 from snn_compile.frontend.readers.pickle import InertUnpickler
 from snn_compile.frontend.readers.tensors import Storages
 
@@ -373,3 +374,18 @@ def test_what_torch_writes_is_read(tmp_path):
     torch.save(torch.nn.Linear(3, 2).state_dict(), path)
     with pytest.raises(ModelFileError, match=r"is a PyTorch file, but no snn-compile checkpoint"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (ReadOptions(steps=8), "is a checkpoint of snn-train, where --steps means nothing; leave it out"),
+        (ReadOptions(dt=1e-3), "where --dt means nothing"),
+        (ReadOptions(architecture=Path("a.toml")), "where --architecture means nothing"),
+    ],
+)
+def test_what_a_file_says_itself_is_not_asked(tmp_path, options, message):
+    save(tmp_path / "model.pt", checkpoint())
+    with pytest.raises(ModelFileError, match=message):
+        read_model(tmp_path / "model.pt", options)
+    read_model(tmp_path / "model.pt", ReadOptions(allow_approximation=True))

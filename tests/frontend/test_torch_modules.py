@@ -250,8 +250,9 @@ tau = 3.0
 """
 
 
-def with_state(tmp_path, state, toml, options=OPTIONS):
+def with_state(tmp_path, state, toml, options=None):
     (tmp_path / "net.toml").write_text(toml)
+    options = options or (ReadOptions() if "steps =" in toml else OPTIONS)
     torch.save({k: torch.full(shape, 0.5) for k, shape in state.items()}, tmp_path / "net.pt")
     return read_torch(tmp_path / "net.pt", replace(options, architecture=tmp_path / "net.toml"))
 
@@ -276,6 +277,13 @@ def test_an_architecture_file(tmp_path):
     assert {f.layer for f in network.findings if f.kind == "assumed"} == {"lif1"}
     parallel = {f"module.{key}": shape for key, shape in state.items()}
     assert with_state(tmp_path, parallel, toml).dump() == network.dump()
+
+
+def test_a_flag_that_contradicts_the_architecture(tmp_path):
+    toml = TOML.replace('"lif1", "out"', '"lif1"')
+    with pytest.raises(ModelFileError, match=r"net.toml: says steps 5, --steps says 6; give one of the two"):
+        with_state(tmp_path, STATE, toml, ReadOptions(steps=6))
+    assert with_state(tmp_path, STATE, toml, ReadOptions(steps=5)).steps == 5
 
 
 def test_skips_and_loops(tmp_path):
