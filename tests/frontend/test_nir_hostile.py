@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from snn_compile.errors import ModelFileError, NetworkError, SnnCompileError
-from snn_compile.frontend.readers import nir_child, nir_file
+from snn_compile.frontend.readers import hdf5_child, hdf5_tree, nir_file
 from snn_compile.frontend.readers.nir_graph import read_nir
 from snn_compile.frontend.readers.options import ReadOptions
 
@@ -180,7 +180,7 @@ def test_a_chunk_that_unpacks_to_more_than_it_says(tmp_path):
 
 
 def test_a_file_of_zeros_that_is_large_when_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(nir_file, "FREE_BYTES", 2**16)
+    monkeypatch.setattr(hdf5_tree, "FREE_BYTES", 2**16)
     change = replaced(WEIGHT, data=np.zeros((512, 512)), compression="gzip")
     refused(tmp_path, "has 2097152 bytes, [0-9]+ in the file", change)
 
@@ -271,7 +271,7 @@ def endless(content):
 
 
 def test_a_file_on_which_the_library_never_ends(tmp_path, whole, monkeypatch):
-    monkeypatch.setattr(nir_child, "SECONDS", 5.0)
+    monkeypatch.setattr(hdf5_child, "SECONDS", 5.0)
     path = tmp_path / "endless.nir"
     path.write_bytes(endless(whole))
     with pytest.raises(ModelFileError, match="is damaged: the HDF5 library reads it for more than 5 s; write it again"):
@@ -280,7 +280,7 @@ def test_a_file_on_which_the_library_never_ends(tmp_path, whole, monkeypatch):
 
 def test_a_library_that_crashes_is_a_sentence(tmp_path, whole, monkeypatch):
     """The child ends as it does when the library crashes."""
-    monkeypatch.setattr(nir_child.sys, "executable", "/bin/false")
+    monkeypatch.setattr(hdf5_child.sys, "executable", "/bin/false")
     path = tmp_path / "crash.nir"
     path.write_bytes(whole)
     with pytest.raises(ModelFileError, match="is damaged: the HDF5 library ends with the code 1 on it; write it again"):
