@@ -153,6 +153,10 @@ def _adopted(q: SparseProjection, node: FixedNeurons, chip: Chip) -> FixedProjec
     spare = max(1, exponent - limits.weight_exponent_max[0])
     chosen = odd << min(spare, 32)
     low, high = int(chosen.min(initial=0)), int(chosen.max(initial=0))
+    if spare > 1 and (low < WEIGHT_MIN or high > WEIGHT_MAX):
+        most = limits.weight_exponent_max[0]
+        problem = f"needs the weight exponent {exponent - 1}, {chip.name} has {most}"
+        raise LimitError(q.layer, problem, "scale it down", value=exponent - 1, limit=most)
     if low < WEIGHT_MIN or high > WEIGHT_MAX:
         worst = int(weights.min()) if low < WEIGHT_MIN else int(weights.max())
         bound = ((WEIGHT_MIN if worst < 0 else WEIGHT_MAX) >> spare) << common

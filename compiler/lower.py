@@ -178,13 +178,14 @@ def _project(network: Network, target: str, last: str) -> tuple[SparseProjection
     synapses = unroll(layer, network.shapes[source])
     possible = possible_synapses(layer, network.shapes[source])
     count = Census(layer.name, source, target, possible, len(synapses))
-    behind = _delays(chain[place:], synapses.n_target)
-    delays = _delays(chain[:place], synapses.n_source)[synapses.sources] + behind[synapses.targets]
-    longest = int(delays.max(initial=0))
+    before, behind = _delays(chain[:place], synapses.n_source), _delays(chain[place:], synapses.n_target)
+    longest = int(before.max(initial=0) + behind.max(initial=0))
     if longest > DELAY_MAX:
         problem = f"needs a delay of {longest} steps, {DELAY_MAX} are possible"
         raise LimitError(f"{source} -> {target}", problem, "shorten it", value=longest, limit=DELAY_MAX)
-    synapses = replace(synapses, delays=delays.astype(np.uint8))
+    if longest:
+        early, late = (delays.astype(np.uint8) for delays in (before, behind))
+        synapses = replace(synapses, delays=early[synapses.sources] + late[synapses.targets])
     drive = _Drive(_bias(layer, network.shapes[layer.name]), behind)
     return SparseProjection(layer.name, source, target, synapses), drive, count
 
@@ -200,6 +201,8 @@ def _delays(chain: Sequence[Node], size: int) -> NDArray[np.int64]:
 
 def _rescaled(synapses: Synapses, gain: FloatArray) -> Synapses:
     """With the weights into each neuron multiplied by its gain."""
+    if bool((gain == 1).all()):
+        return synapses
     return synapses.with_weights(synapses.weights * gain[synapses.targets])
 
 

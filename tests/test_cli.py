@@ -161,6 +161,40 @@ def write_pickle(path, value):
         archive.writestr("model/byteorder", "little")
 
 
+def test_what_is_emitted_compiles_again_to_the_same_spikes(tmp_path):
+    text = ok(
+        "snn-compile", DIGITS, "--target", "loihi2", "--out", "d.snnc", "--emit", "nir", "--emit", "net", cwd=tmp_path
+    )
+    assert "wrote d.snnc, d.nir, d.net" in " ".join(text.split())
+    ok("snn-run", "d.snnc", "--json", "d.json", cwd=tmp_path)
+    given = ("--steps", "8", "--encoding", "graded", "--max-value", "16", "--target", "loihi2")
+    for kind in ("nir", "net"):
+        ok("snn-compile", f"d.{kind}", *given, "--out", f"{kind}.snnc", cwd=tmp_path)
+        ok("snn-run", f"{kind}.snnc", "--json", f"{kind}.json", cwd=tmp_path)
+    ours, nir, net = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("d", "nir", "net"))
+    assert net["output_spikes_sha256"] == ours["output_spikes_sha256"]
+    assert abs(nir["accuracy"] - ours["accuracy"]) < 0.01  # without calibration samples other scales are chosen
+
+
+def test_the_check_prints_and_writes_a_line_per_layer(tmp_path):
+    text = ok("snn-compile", DIGITS, "--check", "--target", "loihi1", "--json", "c.json", cwd=tmp_path)
+    assert text.splitlines()[-1] == "digits.pt compiles on loihi1"
+    found = json.loads((tmp_path / "c.json").read_text())
+    assert found["compiles"] and [f["layer"] for f in found["findings"]] == [
+        "input",
+        "linear1",
+        "lif1",
+        "linear2",
+        "lif2",
+    ]
+    assert {f["kind"] for f in found["findings"]} == {"exact"}
+    refused(
+        "snn-compile", DIGITS, "--check", "--out", "x.snnc", cwd=tmp_path, message="--out goes without --check", code=2
+    )
+    refused("snn-compile", DIGITS, "--target", "loihi2", "--dt", "0", cwd=tmp_path, message="--dt 0", code=2)
+    refused("snn-compile", DIGITS, "--check", "--input-shape", "1,,2", cwd=tmp_path, message="is no shape", code=2)
+
+
 def test_bad_models_are_refused(tmp_path):
     compile_ = ("snn-compile", "--target", "loihi2")
     (tmp_path / "folder.pt").mkdir()

@@ -7,6 +7,7 @@ the bytes of the arrays; or the sentence of what is wrong with the file.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
@@ -213,7 +214,8 @@ def _limit() -> None:
     limits = ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, CPU_SECONDS), (resource.RLIMIT_CORE, 0))
     for kind, limit in limits:
         _, most = resource.getrlimit(kind)
-        resource.setrlimit(kind, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+        with contextlib.suppress(ValueError, OSError):  # some systems know a limit and do not take it
+            resource.setrlimit(kind, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
 
 
 def main(path: str) -> None:

@@ -145,12 +145,10 @@ class _Builder:
         last = all(other.kind in ("average", "flatten") for other in following)
         neurons = make_neurons(layer, f"neurons{layer.index}", self.findings, last)
         bias = integers(layer, "bias", self.findings)
-        if neurons is None or self.findings.refused(layer.name):
-            return
-        mantissas = None if bias is None else bias_mantissas(neurons, bias)
+        mantissas = None if bias is None or neurons is None else bias_mantissas(neurons, bias)
         maker = {"conv": make_convolution, "pool": make_pool}.get(layer.kind, make_dense)
         synapses = maker(layer, self.current, mantissas, self.findings)
-        if synapses and not self.findings.refused(layer.name):
+        if synapses and neurons is not None and not self.findings.refused(layer.name):
             self._connect(layer, synapses, neurons, following)
 
     def _connect(self, layer: Layer, synapses: list[Node], neurons: FixedNeurons, following: list[Layer]) -> None:

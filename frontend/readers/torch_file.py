@@ -13,7 +13,7 @@ from ...errors import ModelFileError
 from .architecture import network_from_architecture
 from .archive import TorchArchive
 from .checkpoint import FORMAT, read_checkpoint
-from .module_pickle import ModuleUnpickler
+from .module_pickle import ModuleUnpickler, Stub
 from .module_tree import MAX_WEIGHTS, Module, is_module, module_tree, unmask
 from .modules import network_from_module
 from .options import ReadOptions
@@ -50,7 +50,7 @@ def read_torch(path: str | Path, options: ReadOptions | None = None) -> Network:
         return read_checkpoint(path)
     found = _find(content)
     if found is None:
-        raise ModelFileError(str(path), "holds neither a module nor a state dict", SAVE)
+        raise ModelFileError(str(path), _no_model(content), SAVE)
     if is_module(found):
         root = module_tree(str(path), found)
         if options.architecture is None:
@@ -72,6 +72,13 @@ def _find(content: Any) -> Any:
         if isinstance(value, dict) and value and all(map(_is_entry, value.items())):
             return value
     return None
+
+
+def _no_model(content: Any) -> str:
+    for value in [content, *(content.values() if isinstance(content, dict) else [])]:
+        if isinstance(value, Stub):
+            return f"names {value.name}, which is code, not data"
+    return "holds neither a module nor a state dict"
 
 
 def _is_entry(item: tuple[Any, Any]) -> bool:

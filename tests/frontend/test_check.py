@@ -14,8 +14,8 @@ from snn_compile.frontend.readers.options import ReadOptions
 from snn_compile.hw_targets import chip as chips
 
 
-def network(neuron=LIF("y"), findings=(), **source):
-    nodes = (Input("x", shape=(2,), **source), Linear("fc", weight=np.full((3, 2), 2.0)), neuron)
+def network(neuron=None, findings=(), **source):
+    nodes = (Input("x", shape=(2,), **source), Linear("fc", weight=np.full((3, 2), 2.0)), neuron or LIF("y"))
     return Network(nodes, (("x", "fc"), ("fc", "y")), steps=4, findings=findings)
 
 

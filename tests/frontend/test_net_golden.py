@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from snn_compile.compiler.pipeline import compile_network
 from snn_compile.compiler.unroll import unroll
 from snn_compile.frontend.readers.net import read_net
 from snn_compile.frontend.readers.options import ReadOptions
+from snn_compile.hw_targets.chip import load
+from snn_compile.runtime.engine import run_engine
 
 sys.path.insert(0, str(Path(__file__).parent))
 from net_files import dense, goldens, write_layers
@@ -85,6 +88,17 @@ def test_axonal_delays_over_3000_steps() -> None:
     want = np.load(folder / "output.npy").T
     assert made.sum() == want.sum() > 20000
     assert np.array_equal(made[:-4], want[4:])  # a step per layer, and one of NetX's own
+
+
+@pytest.mark.parametrize("target", ["loihi1", "loihi2"])
+def test_compiled_for_a_chip_it_sends_the_same(target) -> None:
+    """The whole way: reader, passes, tables, engine; 3000 steps of 242 neurons."""
+    folder = goldens() / "gts" / "ntidigits"
+    compiled = compile_network(read_net(folder / "ntidigits.net", ReadOptions()), load(target))
+    samples = np.load(folder / "input.npy").T[None].astype(np.int64)
+    (output,) = compiled.network.outputs
+    sent = run_engine(compiled.program, samples, traces=[output]).traces[output].spikes[0]
+    assert np.array_equal(sent[:-4], np.load(folder / "output.npy").T[4:])
 
 
 def test_dense_layer_of_2000_steps(tmp_path) -> None:
