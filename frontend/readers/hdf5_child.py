@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .hdf5_tree import Tree
 
 SECONDS = 120.0
-"""Time limit of the child; 1 GiB of packed weights takes about 10."""
+"""Time limit of the child; 1 GiB of packed weights takes about 20."""
 AGAIN = "write it again with nir.write or lava-dl's export_hdf5"
 SCRIPT = Path(__file__).with_name("hdf5_tree.py")
 START = """

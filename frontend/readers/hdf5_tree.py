@@ -33,7 +33,7 @@ MAX_EXPANSION = 100
 """Bytes per byte of the file, of a data set with more than `FREE_BYTES`."""
 FREE_BYTES = 2**28
 MAX_CHUNKS = 2**16
-MEMORY = 8 * MAX_BYTES
+MEMORY = 4 * MAX_BYTES
 """Address space of the process, where the system has a limit for it."""
 CPU_SECONDS = 240
 SHUFFLE, GZIP, CHECKSUM = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32
@@ -66,7 +66,7 @@ def read(path: str) -> Tree:
         with h5py.File(path, "r") as file:
             return _Walk().top(file)
     except HDF5_ERRORS as error:
-        raise RefusedError("is cut off or damaged") from error
+        raise RefusedError("is cut off or damaged, or no HDF5 file") from error
 
 
 def _shown(where: str) -> str:
@@ -193,14 +193,13 @@ def _unpacks_to(content: bytes, size: int) -> bool:
         return False
 
 
-def pack(tree: Tree, arrays: list[bytes]) -> dict[str, Any]:
-    """The tree as JSON takes it: an array is its dtype and shape, its bytes are added to `arrays`."""
+def pack(tree: Tree, arrays: list[NDArray[Any]]) -> dict[str, Any]:
+    """The tree as JSON takes it: an array is its dtype and shape, and is added to `arrays`."""
     told: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, np.ndarray):
-            plain = value.astype(value.dtype.newbyteorder("<"))
-            arrays.append(plain.tobytes())
-            told[name] = [plain.dtype.str, list(plain.shape)]
+            arrays.append(np.ascontiguousarray(value, value.dtype.newbyteorder("<")))
+            told[name] = [arrays[-1].dtype.str, list(value.shape)]
         else:
             told[name] = pack(value, arrays) if isinstance(value, dict) else value
     return told
@@ -221,14 +220,14 @@ def _limit() -> None:
 def main(path: str) -> None:
     """Reads a file and writes what it holds."""
     _limit()
-    arrays: list[bytes] = []
+    arrays: list[NDArray[Any]] = []
     try:
         told: dict[str, Any] = {"tree": pack(read(path), arrays)}
     except RefusedError as error:
         told = {"problem": error.problem, "way_out": error.way_out}
     sys.stdout.buffer.write(json.dumps(told).encode() + b"\n")
-    for content in arrays:
-        sys.stdout.buffer.write(content)
+    for array in arrays:
+        sys.stdout.buffer.write(array.data if array.dtype.kind != "U" else array.tobytes())
     sys.stdout.buffer.flush()
 
 
