@@ -95,7 +95,7 @@ def check_neurons(network: FixedNetwork) -> None:
     """Lava's integers have no reset but to 0, and no refractory neurons."""
     for p in network.populations:
         if p.reset == "subtract" or p.refractory:
-            subtracted = "soft reset" if p.drop else "spike without a reset"
+            subtracted = "soft reset" if p.drop.any() else "spike without a reset"
             missing = subtracted if p.reset == "subtract" else "refractory period"
             problem = f"has a {missing}, which Lava's fixed-point neurons have not"
             raise BackendError(p.name, problem, "use --backend engine")

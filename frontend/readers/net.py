@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,10 +19,14 @@ from ...compiler.network import Network
 from ...compiler.neuron_nodes import FixedNeurons
 from ...compiler.nodes import Delay, Flatten, Input, Linear, Node, Shape
 from ...errors import NetworkError
-from .net_file import Layer, read_layers
+from .hdf5_child import read_tree
+from .net_file import Layer, layers_of
 from .net_neuron import Findings, bias_mantissas, integers, make_neurons
 from .net_synapse import Source, make_convolution, make_dense, make_input_layer, make_pool
 from .options import ReadOptions
+
+if TYPE_CHECKING:
+    from .hdf5_tree import Tree
 
 AGAIN = "export it again with lava-dl"
 MAX_NEURONS = 2**22
@@ -41,7 +46,12 @@ def read_net(path: str | Path, options: ReadOptions) -> Network:
     Traceback (most recent call last):
     snn_compile.errors.ModelFileError: missing.net: does not exist; check the path
     """
-    layers, steps = read_layers(Path(path))
+    return network_from_net_tree(Path(path), read_tree(Path(path)), options)
+
+
+def network_from_net_tree(path: Path, tree: Tree, options: ReadOptions) -> Network:
+    """As `read_net`, from what `read_tree` gives of the file."""
+    layers, steps = layers_of(path, tree)
     return _Builder(options).network(layers, options.steps or steps)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import networkx as nx
 
@@ -12,8 +13,8 @@ from ...compiler.network import Network
 from ...compiler.node import Shape
 from ...compiler.nodes import LIF, Input
 from ...errors import ModelFileError
-from .nir_child import read_graph_apart
-from .nir_file import RawNode
+from .hdf5_child import read_tree
+from .nir_file import RawNode, graph_of
 from .nir_inline import FlatGraph, inline, safe_name
 from .nir_layers import LAYERS, Layer, as_image, read_layer
 from .nir_neurons import SILENT, SPIKING, read_neurons
@@ -21,6 +22,9 @@ from .nir_notes import Notes
 from .nir_repair import LayerGraph, one_source_each, place_scales
 from .nir_values import check_size, neuron_shape, shape_of
 from .options import ReadOptions
+
+if TYPE_CHECKING:
+    from .hdf5_tree import Tree
 
 
 def read_nir(path: Path, options: ReadOptions) -> Network:
@@ -37,7 +41,12 @@ def read_nir(path: Path, options: ReadOptions) -> Network:
     Traceback (most recent call last):
     snn_compile.errors.ModelFileError: missing.nir: does not exist; check the path
     """
-    root = read_graph_apart(path)
+    return network_from_nir_tree(path, read_tree(path), options)
+
+
+def network_from_nir_tree(path: Path, tree: Tree, options: ReadOptions) -> Network:
+    """As `read_nir`, from what `read_tree` gives of the file."""
+    root = graph_of(path, tree)
     if options.steps is None:
         raise ModelFileError(str(path), "does not say how many steps a sample has", "give --steps")
     if not 1e-12 <= options.dt <= 1e6:

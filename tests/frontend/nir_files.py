@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from unittest import mock
 
 import h5py
 import numpy as np
-from snn_compile.frontend.readers import nir_file, nir_graph
+from hdf5_here import tree_here
+from snn_compile.frontend.readers.nir_graph import network_from_nir_tree
 from snn_compile.frontend.readers.options import ReadOptions
 
 DT = 1e-4
@@ -59,8 +59,7 @@ def read(tmp_path, graph, change=None, **options):
 
 
 def read_here(path, **options):
-    with mock.patch.object(nir_graph, "read_graph_apart", nir_file.read_graph):
-        return nir_graph.read_nir(path, ReadOptions(**{"steps": 8, "dt": DT, **options}))
+    return network_from_nir_tree(path, tree_here(path), ReadOptions(**{"steps": 8, "dt": DT, **options}))
 
 
 def euler(kind, p, x, dt, reset="hard"):

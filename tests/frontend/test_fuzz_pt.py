@@ -81,6 +81,8 @@ def valid(request, folder):
     toml = folder / "net.toml" if request.param == "state" else None
     shape = (1, 4, 4) if request.param == "module" else None
     options = ReadOptions(**{**OPTIONS.__dict__, "architecture": toml, "input_shape": shape})
+    if request.param == "own":
+        options = ReadOptions()
     assert isinstance(read_torch(path, options), Network)
     with zipfile.ZipFile(path) as file:
         entries = {name: file.read(name) for name in file.namelist()}

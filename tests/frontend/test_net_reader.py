@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from snn_compile.compiler.findings import UnsupportedModelError
 from snn_compile.errors import ModelFileError, SnnCompileError
-from snn_compile.frontend.readers import hdf5_check, net_file
+from snn_compile.frontend.readers import net_file
 from snn_compile.frontend.readers.net import read_net
 from snn_compile.frontend.readers.options import ReadOptions
 
@@ -108,53 +107,33 @@ def test_all_faults_are_listed(tmp_path) -> None:
 
 
 def hostile(path: Path, name: str) -> None:
-    """A good file with one field replaced by something else."""
+    """A good file with one field replaced by something else; `test_hdf5_hostile` has what concerns the file itself."""
     write_layers(path, [dense(np.eye(2) * 50)])
     with h5py.File(path, "r+") as file:
-        del file["layer/0/weight"]
         layer = file["layer/0"]
-        if name == "soft link":
-            layer["weight"] = h5py.SoftLink("/layer/0/shape")
-        elif name == "external link":
-            layer["weight"] = h5py.ExternalLink("/etc/passwd", "/")
-        elif name == "external storage":
-            layer.create_dataset("weight", (2, 2), "f4", external=[("/etc/hostname", 0, 16)])
-        elif name == "virtual":
-            layout = h5py.VirtualLayout((2, 2), "f4")
-            layout[:] = h5py.VirtualSource("other.h5", "weight", (2, 2))
-            layer.create_virtual_dataset("weight", layout)
-        elif name == "bomb":
-            layer.create_dataset("weight", (2**16, 2**16), "f4", chunks=(2**10, 2**10), compression="gzip")
-        elif name == "NaN":
-            layer["weight"] = np.array([[np.nan, 1], [1, 1]], np.float32)
-        elif name == "text":
+        if name in ("text", "deep"):
+            del layer["weight"]
+        if name == "text":
             layer["weight"] = np.array([[b"a", b"b"]])
-        elif name == "compound":
-            layer["weight"] = np.zeros(2, [("a", "f4")])
         elif name == "deep":
             layer.create_group("weight/more/still")
         elif name == "gap":
             file.move("layer/0", "layer/1")
         elif name == "no layers":
             del file["layer"]
+        elif name == "steps":
+            file["simulation/tSample"][...] = 0
         else:
-            layer["weight"] = np.eye(2)
             layer["type"][...] = b"\xff\x00 "
 
 
 SENTENCES = {
-    "soft link": "/layer/0/weight is a link",
-    "external link": "/layer/0/weight is a link",
-    "external storage": "/layer/0/weight lies in another file",
-    "virtual": "/layer/0/weight lies in another file",
-    "bomb": r"/layer/0/weight has the shape \(65536, 65536\), a network may have",
-    "NaN": "/layer/0/weight holds NaN or infinity",
-    "text": "/layer/0/weight holds",
-    "compound": "/layer/0/weight holds",
-    "deep": "/layer/0/weight/more is neither a dataset nor a group of them",
+    "text": "/layer/0/weight holds 2 texts, numbers are needed",
+    "deep": "/layer/0/weight/more is a group in a group of fields",
     "gap": "has 1 layers, yet no /layer/0",
     "no layers": "has no group /layer",
     "type": "its /layer/0/type is no word",
+    "steps": "its simulation/tSample is no number of steps, 1 to 65536 is possible",
 }
 
 
@@ -164,35 +143,6 @@ def test_files_from_strangers(name, tmp_path) -> None:
     hostile(path, name)
     with pytest.raises(ModelFileError, match=f"hostile.net: {SENTENCES[name]}"):
         read_net(path, NONE)
-
-
-def test_flipped_bits_give_a_sentence_or_a_network(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(hdf5_check, "SECONDS", 5)
-    layers = [{"type": "input", "shape": [1, 4, 4]}, conv(np.ones((2, 1, 3, 3)), [2, 2, 2]), dense(np.ones((2, 8)))]
-    path = write_layers(tmp_path / "good.net", layers)
-    good, rng, refused = path.read_bytes(), random.Random(4), 0
-    for i in range(24):
-        damaged = bytearray(good)
-        for _ in range(3):
-            damaged[rng.randrange(len(good))] ^= 1 << rng.randrange(8)
-        other = tmp_path / f"{i}.net"
-        other.write_bytes(damaged[: rng.randrange(len(good))] if i % 6 == 0 else damaged)
-        try:
-            read_net(other, NONE)
-        except SnnCompileError:
-            refused += 1
-    assert refused >= 4
-
-
-@pytest.mark.parametrize("script", ["import time; time.sleep(60)", "import os; os.abort()"])
-def test_a_file_on_which_the_library_hangs_or_crashes(script, tmp_path, monkeypatch) -> None:
-    """What HDF5 does on some damaged files, played by a guard that does not come back."""
-    guard = tmp_path / "guard.py"
-    guard.write_text(script)
-    monkeypatch.setattr(hdf5_check, "GUARD", guard)
-    monkeypatch.setattr(hdf5_check, "SECONDS", 2)
-    with pytest.raises(ModelFileError, match=r"bad.net: is a damaged HDF5 file: the HDF5 library crashes on it"):
-        read_net(write_layers(tmp_path / "bad.net", [dense(np.eye(2))]), NONE)
 
 
 def test_too_many_layers(tmp_path, monkeypatch) -> None:

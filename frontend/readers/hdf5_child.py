@@ -1,0 +1,72 @@
+"""An HDF5 file read in a process of its own: the HDF5 library crashes on some damaged files, never ends on others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import ModelFileError
+from .archive import open_file
+
+if TYPE_CHECKING:
+    from .hdf5_tree import Tree
+
+SECONDS = 120.0
+"""Time limit of the child; 1 GiB of packed weights takes about 20."""
+AGAIN = "write it again with nir.write or lava-dl's export_hdf5"
+SCRIPT = Path(__file__).with_name("hdf5_tree.py")
+START = """
+import sys
+script, sys.path[:] = sys.argv.pop(1), sys.argv[2:]
+import runpy
+runpy.run_path(script, run_name="__main__")
+"""
+"""Finds h5py where this process does, and never in the folder of the script or of the file."""
+
+
+def read_tree(path: Path) -> Tree:
+    """The groups of a model file as dicts of groups, arrays and texts, whatever the file does to the library.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, too large, points out of itself, or is a compiled program.
+    """
+    open_file(path).close()
+    places = [str(Path(place).absolute()) for place in sys.path]
+    command = [sys.executable, "-I", "-S", "-c", START, str(SCRIPT), str(path), *places]
+    try:
+        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired as error:
+        problem = f"is damaged: the HDF5 library reads it for more than {SECONDS:g} s"
+        raise ModelFileError(str(path), problem, AGAIN) from error
+    if run.returncode != 0:
+        last = run.stderr.decode("ascii", "replace").splitlines()[-1:]
+        problem = f"is damaged: the HDF5 library ends with the code {run.returncode} on it"
+        raise ModelFileError(str(path), problem + "".join(f" ({line[:200]})" for line in last), AGAIN)
+    head, _, content = run.stdout.partition(b"\n")
+    told = json.loads(head)
+    if "problem" in told:
+        raise ModelFileError(str(path), told["problem"], told["way_out"])
+    return _unpack(told["tree"], memoryview(content))
+
+
+def _unpack(told: dict[str, Any], content: memoryview) -> Tree:
+    place = 0
+
+    def unpack(told: dict[str, Any]) -> Tree:
+        nonlocal place
+        tree: Tree = {}
+        for name, value in told.items():
+            if isinstance(value, list):
+                dtype, shape = np.dtype(value[0]), tuple(value[1])
+                count = int(np.prod(shape, dtype=np.int64))
+                value = np.frombuffer(content, dtype, count, place).reshape(shape) if count else np.empty(shape, dtype)
+                place += count * dtype.itemsize
+            tree[name] = unpack(value) if isinstance(value, dict) else value
+        return tree
+
+    return unpack(told)
