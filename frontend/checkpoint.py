@@ -11,7 +11,7 @@ import torch
 from ..atomic import write_whole
 from ..compiler.network import Network
 from ..compiler.nodes import node_to_plain
-from .readers.checkpoint import FORMAT, VERSION
+from .readers.pytorch.checkpoint import FORMAT, VERSION
 
 
 def plain_checkpoint(network: Network) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...compiler.network import Network
-from .archive import open_file
-from .checkpoint import read_checkpoint
 from .options import ReadOptions
+from .pytorch.archive import open_file
+from .pytorch.checkpoint import read_checkpoint
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -32,10 +32,10 @@ def read_model(path: str | Path, options: ReadOptions | None = None) -> Network:
         start = file.read(len(HDF5))
     given = options or ReadOptions()
     if start == HDF5:
-        from .hdf5 import read_hdf5
+        from .hdf5.read import read_hdf5
 
         return read_hdf5(path, given)
-    from .torch_file import read_torch
+    from .pytorch.file import read_torch
 
     return read_torch(path, given)
 

@@ -16,7 +16,7 @@ from ...compiler.fold import fold
 from ...compiler.network import Network
 from ...compiler.nodes import Conv2d, Delay, Flatten, FloatArray, Input, Linear, Node, Population, Shape
 from ...errors import UnsupportedError
-from ..readers.nir_inline import safe_name
+from ..readers.nir.inline import safe_name
 from .nir_neurons import Plain, check_kind, neuron_nodes
 
 VERSION = "1.0.8"

@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 from hdf5_here import tree_here
-from snn_compile.frontend.readers.nir_graph import network_from_nir_tree
+from snn_compile.frontend.readers.nir.graph import network_from_nir_tree
 from snn_compile.frontend.readers.options import ReadOptions
 
 DT = 1e-4

@@ -16,7 +16,7 @@ from snn_compile.compiler.network import Network
 from snn_compile.errors import SnnCompileError
 from snn_compile.frontend.readers import read_checkpoint
 from snn_compile.frontend.readers.options import ReadOptions
-from snn_compile.frontend.readers.torch_file import read_torch
+from snn_compile.frontend.readers.pytorch.file import read_torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from archives import Tensor, checkpoint, save

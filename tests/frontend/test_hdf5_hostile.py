@@ -16,9 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from snn_compile.errors import ModelFileError, SnnCompileError
-from snn_compile.frontend.readers import hdf5_child, hdf5_tree, read_model
-from snn_compile.frontend.readers.net import read_net
-from snn_compile.frontend.readers.nir_graph import read_nir
+from snn_compile.frontend.readers import read_model
+from snn_compile.frontend.readers.hdf5 import child as hdf5_child
+from snn_compile.frontend.readers.hdf5 import tree as hdf5_tree
+from snn_compile.frontend.readers.net.network import read_net
+from snn_compile.frontend.readers.nir.graph import read_nir
 from snn_compile.frontend.readers.options import ReadOptions
 
 sys.path.insert(0, str(Path(__file__).parent))

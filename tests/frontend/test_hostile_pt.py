@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from snn_compile.errors import ModelFileError, SnnCompileError
-from snn_compile.frontend.readers import archive, read_checkpoint, tensors
-from snn_compile.frontend.readers.module_pickle import ModuleUnpickler, Stub
-from snn_compile.frontend.readers.module_tree import is_module, number
+from snn_compile.frontend.readers import read_checkpoint
 from snn_compile.frontend.readers.options import ReadOptions
-from snn_compile.frontend.readers.pickle import GlobalName, InertUnpickler
-from snn_compile.frontend.readers.torch_file import read_torch
+from snn_compile.frontend.readers.pytorch import archive, tensors
+from snn_compile.frontend.readers.pytorch.file import read_torch
+from snn_compile.frontend.readers.pytorch.module_pickle import ModuleUnpickler, Stub
+from snn_compile.frontend.readers.pytorch.module_tree import is_module, number
+from snn_compile.frontend.readers.pytorch.pickle import GlobalName, InertUnpickler
 
 sys.path.insert(0, str(Path(__file__).parent))
 from archives import Tensor, checkpoint, save, text
@@ -326,7 +327,7 @@ def test_what_is_shared_counts_each_time_it_is_reached(tmp_path, monkeypatch):
         (masked, "MAX_WEIGHTS", "has more than 50000 masked weights"),
         (many, "MAX_ENTRIES", "has a tree with more than 50000 attributes and tensors"),
     ):
-        from snn_compile.frontend.readers import module_tree
+        from snn_compile.frontend.readers.pytorch import module_tree
 
         monkeypatch.setattr(module_tree, limit, 10 if limit == "MAX_MODULES" else 50_000)
         children = text("x") + inner + b"q\x02" + b"".join(text(f"c{i}") + b"h\x02" for i in range(60))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from snn_compile.errors import ModelFileError
-from snn_compile.frontend.readers import pickle as inert
 from snn_compile.frontend.readers import read_model
+from snn_compile.frontend.readers.pytorch import pickle as inert
 
 sys.path.insert(0, str(Path(__file__).parent))
 from archives import checkpoint, save

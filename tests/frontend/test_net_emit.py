@@ -21,7 +21,7 @@ from snn_compile.compiler.fold import fold
 from snn_compile.compiler.lower import lower
 from snn_compile.compiler.synapses import Synapses
 from snn_compile.errors import UnsupportedError
-from snn_compile.frontend.readers.net import read_net
+from snn_compile.frontend.readers.net.network import read_net
 from snn_compile.frontend.readers.options import ReadOptions
 from snn_compile.frontend.writers.net import to_net
 from snn_compile.frontend.writers.netx import keeps_weights

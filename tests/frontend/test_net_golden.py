@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from snn_compile.compiler.pipeline import compile_network
 from snn_compile.compiler.unroll import unroll
-from snn_compile.frontend.readers.net import read_net
+from snn_compile.frontend.readers.net.network import read_net
 from snn_compile.frontend.readers.options import ReadOptions
 from snn_compile.hw_targets.chip import load
 from snn_compile.runtime.engine import run_engine

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from snn_compile.compiler.findings import UnsupportedModelError
 from snn_compile.errors import ModelFileError, SnnCompileError
-from snn_compile.frontend.readers import net_file
-from snn_compile.frontend.readers.net import read_net
+from snn_compile.frontend.readers.net import file as net_file
+from snn_compile.frontend.readers.net.network import read_net
 from snn_compile.frontend.readers.options import ReadOptions
 
 sys.path.insert(0, str(Path(__file__).parent))

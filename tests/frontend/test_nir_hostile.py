@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from snn_compile.errors import ModelFileError, NetworkError
-from snn_compile.frontend.readers.nir_graph import read_nir
+from snn_compile.frontend.readers.nir.graph import read_nir
 from snn_compile.frontend.readers.options import ReadOptions
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from snn_compile.compiler.network import Network
 from snn_compile.errors import ModelFileError, NetworkError, SnnCompileError, UnsupportedError
-from snn_compile.frontend.readers import archive, read_checkpoint, read_model
+from snn_compile.frontend.readers import read_checkpoint, read_model
 from snn_compile.frontend.readers.options import ReadOptions
-from snn_compile.frontend.readers.pickle import InertUnpickler
-from snn_compile.frontend.readers.tensors import Storages
+from snn_compile.frontend.readers.pytorch import archive
+from snn_compile.frontend.readers.pytorch.pickle import InertUnpickler
+from snn_compile.frontend.readers.pytorch.tensors import Storages
 
 sys.path.insert(0, str(Path(__file__).parent))
 from archives import Tensor, checkpoint, save

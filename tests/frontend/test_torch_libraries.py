@@ -7,7 +7,7 @@ import pytest
 from float_reference import simulate
 from snn_compile.compiler import nodes as ir
 from snn_compile.frontend.readers.options import ReadOptions
-from snn_compile.frontend.readers.torch_file import read_torch
+from snn_compile.frontend.readers.pytorch.file import read_torch
 
 STEPS = 30
 OPTIONS = ReadOptions(steps=STEPS, encoding="graded", max_value=1)

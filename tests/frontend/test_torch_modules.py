@@ -9,9 +9,9 @@ import pytest
 from snn_compile.compiler import nodes as ir
 from snn_compile.compiler.findings import UnsupportedModelError
 from snn_compile.errors import ModelFileError, NetworkError, SnnCompileError
-from snn_compile.frontend.readers import module_tree as tree
 from snn_compile.frontend.readers.options import ReadOptions
-from snn_compile.frontend.readers.torch_file import read_torch
+from snn_compile.frontend.readers.pytorch import module_tree as tree
+from snn_compile.frontend.readers.pytorch.file import read_torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch = pytest.importorskip("torch")

@@ -6,9 +6,9 @@ import itertools
 import re
 from dataclasses import dataclass, field
 
-from ...errors import NetworkError
-from .nir_file import MAX_EDGES, RawNode
-from .nir_notes import Notes
+from ....errors import NetworkError
+from .file import MAX_EDGES, RawNode
+from .notes import Notes
 
 PORTS = ("Input", "Output")
 ONE_EACH = "give each graph one Input and one Output"

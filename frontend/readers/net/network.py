@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...compiler.findings import UnsupportedModelError
-from ...compiler.network import Network
-from ...compiler.neuron_nodes import FixedNeurons
-from ...compiler.nodes import Delay, Flatten, Input, Linear, Node, Shape
-from ...errors import NetworkError
-from .hdf5_child import read_tree
-from .net_file import Layer, layers_of
-from .net_neuron import Findings, bias_mantissas, integers, make_neurons
-from .net_synapse import Source, make_convolution, make_dense, make_input_layer, make_pool
-from .options import ReadOptions
+from ....compiler.findings import UnsupportedModelError
+from ....compiler.network import Network
+from ....compiler.neuron_nodes import FixedNeurons
+from ....compiler.nodes import Delay, Flatten, Input, Linear, Node, Shape
+from ....errors import NetworkError
+from ..hdf5.child import read_tree
+from ..options import ReadOptions
+from .file import Layer, layers_of
+from .neurons import Findings, bias_mantissas, integers, make_neurons
+from .synapses import Source, make_convolution, make_dense, make_input_layer, make_pool
 
 if TYPE_CHECKING:
-    from .hdf5_tree import Tree
+    from ..hdf5.tree import Tree
 
 AGAIN = "export it again with lava-dl"
 MAX_NEURONS = 2**22

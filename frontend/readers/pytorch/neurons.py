@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...compiler import nodes as ir
-from ...compiler.findings import Finding
+from ....compiler import nodes as ir
+from ....compiler.findings import Finding
 from .layers import OTHER_LAYER, NeedsShapeError, OptionalShape, real, refuse, short
 
 NO_LEAK = 2.0**60

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ...errors import ModelFileError
+from ....errors import ModelFileError
 from .archive import RETRAIN
 
 MAX_PICKLE = 2**24

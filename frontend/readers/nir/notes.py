@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ...compiler.findings import Finding, Kind, UnsupportedModelError
+from ....compiler.findings import Finding, Kind, UnsupportedModelError
 
 
 @dataclass

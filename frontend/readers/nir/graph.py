@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 
 import networkx as nx
 
-from ...compiler.network import Network
-from ...compiler.node import Shape
-from ...compiler.nodes import LIF, Input
-from ...errors import ModelFileError
-from .hdf5_child import read_tree
-from .nir_file import RawNode, graph_of
-from .nir_inline import FlatGraph, inline, safe_name
-from .nir_layers import LAYERS, Layer, as_image, read_layer
-from .nir_neurons import SILENT, SPIKING, read_neurons
-from .nir_notes import Notes
-from .nir_repair import LayerGraph, one_source_each, place_scales
-from .nir_values import check_size, neuron_shape, shape_of
-from .options import ReadOptions
+from ....compiler.network import Network
+from ....compiler.node import Shape
+from ....compiler.nodes import LIF, Input
+from ....errors import ModelFileError
+from ..hdf5.child import read_tree
+from ..options import ReadOptions
+from .file import RawNode, graph_of
+from .inline import FlatGraph, inline, safe_name
+from .layers import LAYERS, Layer, as_image, read_layer
+from .neurons import SILENT, SPIKING, read_neurons
+from .notes import Notes
+from .repair import LayerGraph, one_source_each, place_scales
+from .values import check_size, neuron_shape, shape_of
 
 if TYPE_CHECKING:
-    from .hdf5_tree import Tree
+    from ..hdf5.tree import Tree
 
 
 def read_nir(path: Path, options: ReadOptions) -> Network:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...errors import ModelFileError
+from ....errors import ModelFileError
 
 if TYPE_CHECKING:
-    from .hdf5_tree import Tree, Value
+    from ..hdf5.tree import Tree, Value
 
 MAX_LAYERS = 250
 EXPORT = "export it again with lava-dl's export_hdf5"

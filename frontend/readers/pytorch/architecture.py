@@ -23,12 +23,12 @@ from typing import Any, Literal
 import msgspec
 from numpy.typing import NDArray
 
-from ...compiler.network import Network
-from ...errors import ModelFileError
+from ....compiler.network import Network
+from ....errors import ModelFileError
+from ..options import ReadOptions
 from .architecture_layers import KINDS, LayerKind
 from .chain import Chain
 from .layers import OptionalShape, Piece, refuse
-from .options import ReadOptions
 from .pickle import printable
 
 MAX_FILE = 2**20

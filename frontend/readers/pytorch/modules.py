@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...compiler.findings import Finding
-from ...compiler.network import Network
+from ....compiler.findings import Finding
+from ....compiler.network import Network
+from ..options import ReadOptions
 from .chain import Chain
-from .framework_neurons import NO_LEAK, parametric_tau, spikingjelly
 from .layers import LAYERS, OptionalShape, Piece, refuse, short
 from .module_tree import Module, number
-from .options import ReadOptions
+from .neurons import NO_LEAK, parametric_tau, spikingjelly
 
 JELLY = "spikingjelly.activation_based."
 SEQUENTIAL = "torch.nn.modules.container.Sequential"

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 import networkx as nx
 import numpy as np
 
-from ...compiler.nodes import LIF, Conv2d, Flatten, Input, Linear, Node, Scale
-from ...errors import NetworkError
-from .nir_file import MAX_NODES
-from .nir_inline import Edge, safe_name
-from .nir_layers import ElementScale, Layer
-from .nir_notes import Notes
+from ....compiler.nodes import LIF, Conv2d, Flatten, Input, Linear, Node, Scale
+from ....errors import NetworkError
+from .file import MAX_NODES
+from .inline import Edge, safe_name
+from .layers import ElementScale, Layer
+from .notes import Notes
 
 
 @dataclass

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ...compiler import nodes as ir
-from .framework_neurons import NO_LEAK, Made, lapicque, norse, parametric_tau, snntorch, spikingjelly
+from ....compiler import nodes as ir
 from .layers import LAYERS, Arrays, NeedsShapeError, OptionalShape, Piece, Settings, needed, refuse, short
 from .module_tree import number
+from .neurons import NO_LEAK, Made, lapicque, norse, parametric_tau, snntorch, spikingjelly
 
 MAX_ONE_TO_ONE = 4096
 RESETS = ("subtract", "zero", "none")

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ...compiler import nodes as ir
-from ...compiler.findings import Finding, UnsupportedModelError
-from ...compiler.network import Network
-from ...errors import ModelFileError, NetworkError, UnsupportedError
+from ....compiler import nodes as ir
+from ....compiler.findings import Finding, UnsupportedModelError
+from ....compiler.network import Network
+from ....errors import ModelFileError, NetworkError, UnsupportedError
+from ..options import ReadOptions
 from .layers import NeedsShapeError, OptionalShape, Piece, refuse
 from .module_tree import MAX_WEIGHTS
-from .options import ReadOptions
 
 MAX_VALUES = 2**26
 INPUT = "input"

@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...compiler.node import BaseNode, FloatArray, Shape
-from ...compiler.nodes import AvgPool2d, Conv2d, Delay, Flatten, Linear, Node, Scale
-from ...errors import NetworkError
-from .nir_file import RawNode
-from .nir_notes import Notes
-from .nir_values import array, check_size, per_neuron, whole
-from .options import ReadOptions
+from ....compiler.node import BaseNode, FloatArray, Shape
+from ....compiler.nodes import AvgPool2d, Conv2d, Delay, Flatten, Linear, Node, Scale
+from ....errors import NetworkError
+from ..options import ReadOptions
+from .file import RawNode
+from .notes import Notes
+from .values import array, check_size, per_neuron, whole
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...compiler.network import Network
-from ...compiler.nodes import LIF, Input, MaxPool2d, node_from_plain
-from ...errors import ModelFileError
+from ....compiler.network import Network
+from ....compiler.nodes import LIF, Input, MaxPool2d, node_from_plain
+from ....errors import ModelFileError
 from .archive import RETRAIN, TorchArchive
 from .pickle import MAX_PICKLE, InertUnpickler
 from .tensors import Storages

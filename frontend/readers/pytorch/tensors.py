@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ModelFileError
+from ....errors import ModelFileError
 from .archive import RETRAIN, TorchArchive
 
 DTYPES: dict[str, Any] = {

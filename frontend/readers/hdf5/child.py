@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import ModelFileError
-from .archive import open_file
+from ....errors import ModelFileError
+from ..pytorch.archive import open_file
 
 if TYPE_CHECKING:
-    from .hdf5_tree import Tree
+    from .tree import Tree
 
 SECONDS = 120.0
 """Time limit of the child; 1 GiB of packed weights takes about 20."""

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...compiler.node import Shape
-from ...errors import NetworkError
-from .nir_file import RawNode
+from ....compiler.node import Shape
+from ....errors import NetworkError
+from .file import RawNode
 
 LARGEST_SIZE = 2**26
 """Values of a layer, and elements of a kernel."""

@@ -18,12 +18,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...compiler.neuron_nodes import LIF
-from ...compiler.node import LARGEST, Shape
-from .nir_file import RawNode
-from .nir_notes import Notes
-from .nir_values import array, per_neuron, shown
-from .options import ReadOptions
+from ....compiler.neuron_nodes import LIF
+from ....compiler.node import LARGEST, Shape
+from ..options import ReadOptions
+from .file import RawNode
+from .notes import Notes
+from .values import array, per_neuron, shown
 
 SILENT = ("I", "LI", "CubaLI")
 SPIKING = ("IF", "LIF", "CubaLIF", "Threshold")

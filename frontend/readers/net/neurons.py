@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...compiler.findings import Finding
-from ...compiler.fixed import FRACTION_BITS
-from ...compiler.neuron_nodes import FixedNeurons
-from .net_file import Layer
+from ....compiler.findings import Finding
+from ....compiler.fixed import FRACTION_BITS
+from ....compiler.neuron_nodes import FixedNeurons
+from .file import Layer
 
 LIF_KINDS = ("CUBA", "LOIHI")
 NEVER = 2**17 - 1

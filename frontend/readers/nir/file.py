@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...compiler.node import LARGEST
-from ...errors import ModelFileError
+from ....compiler.node import LARGEST
+from ....errors import ModelFileError
 
 if TYPE_CHECKING:
-    from .hdf5_tree import Tree, Value
+    from ..hdf5.tree import Tree, Value
 
 MAX_NODES = 500
 MAX_EDGES = 1000

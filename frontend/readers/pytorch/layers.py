@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...compiler import nodes as ir
-from ...compiler.findings import Finding
-from ...compiler.node import LARGEST
-from ...errors import UnsupportedError
+from ....compiler import nodes as ir
+from ....compiler.findings import Finding
+from ....compiler.node import LARGEST
+from ....errors import UnsupportedError
 
 Settings = Mapping[str, Any]
 Arrays = Mapping[str, NDArray[Any]]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...compiler.network import Network
-from ...errors import ModelFileError
-from .hdf5_child import read_tree
-from .net import network_from_net_tree
-from .nir_graph import network_from_nir_tree
-from .options import ReadOptions
+from ....compiler.network import Network
+from ....errors import ModelFileError
+from ..net.network import network_from_net_tree
+from ..nir.graph import network_from_nir_tree
+from ..options import ReadOptions
+from .child import read_tree
 
 WAY_OUT = "give a NIR graph, a lava-dl .net, a PyTorch file or a checkpoint of snn-train"
 

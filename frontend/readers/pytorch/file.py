@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...compiler.network import Network
-from ...errors import ModelFileError
+from ....compiler.network import Network
+from ....errors import ModelFileError
+from ..options import ReadOptions
 from .architecture import network_from_architecture
 from .archive import TorchArchive
 from .checkpoint import FORMAT, read_checkpoint
 from .module_pickle import ModuleUnpickler, Stub
 from .module_tree import MAX_WEIGHTS, Module, is_module, module_tree, unmask
 from .modules import network_from_module
-from .options import ReadOptions
 from .pickle import MAX_PICKLE
 from .tensors import Storages
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ModelFileError
+from ....errors import ModelFileError
 from .module_pickle import Stub
 
 MAX_MODULES = 2000

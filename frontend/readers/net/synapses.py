@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...compiler.neuron_nodes import FixedNeurons
-from ...compiler.nodes import Conv2d, Linear, Node, Shape
-from .net_file import Layer
-from .net_neuron import SPIKE_EXP, STATE_EXP, Findings, bias_mantissas, integers, whole
+from ....compiler.neuron_nodes import FixedNeurons
+from ....compiler.nodes import Conv2d, Linear, Node, Shape
+from .file import Layer
+from .neurons import SPIKE_EXP, STATE_EXP, Findings, bias_mantissas, integers, whole
 
 Source = tuple[str, Shape]
 AGAIN = "export it again with lava-dl"

@@ -1,0 +1,1 @@
+"""lava-dl's `.net`: networks in integers."""

@@ -1,0 +1,1 @@
+"""NIR graphs, in continuous time."""
