@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SECONDS = 120.0
 """Time limit of the child; 1 GiB of packed weights takes about 20."""
 AGAIN = "write it again with nir.write or lava-dl's export_hdf5"
-SCRIPT = Path(__file__).with_name("hdf5_tree.py")
+SCRIPT = Path(__file__).with_name("tree.py")
 START = """
 import sys
 script, sys.path[:] = sys.argv.pop(1), sys.argv[2:]

@@ -1,6 +1,6 @@
 """An HDF5 file as a plain tree: nothing is followed out of the file, and every size is checked before it is read.
 
-`hdf5_child` runs this file in a process of its own, which damaged files can end; it needs nothing else of the package,
+`child` runs this file in a process of its own, which damaged files can end; it needs nothing else of the package,
 so that the process starts quickly. The process sends one line of JSON, the tree with the place of each array, and then
 the bytes of the arrays; or the sentence of what is wrong with the file.
 """
