@@ -186,8 +186,9 @@ def test_a_file_cut_off_anywhere(kind, tmp_path):
 
 @given(st.data())
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_flipped_bytes_give_a_sentence_or_a_network(kind, tmp_path, data):
-    """Some of them crash the library."""
+def test_flipped_bytes_give_a_sentence_or_a_network(kind, tmp_path, monkeypatch, data):
+    """Some of them crash the library, or never end."""
+    monkeypatch.setattr(hdf5_child, "SECONDS", 5.0)
     content = bytearray(kind.save(tmp_path / "whole").read_bytes())
     used = [i for i in range(0, len(content), 8) if any(content[i : i + 8])]
     for _ in range(data.draw(st.integers(1, 3))):

@@ -16,8 +16,9 @@ from ..pytorch.archive import open_file
 if TYPE_CHECKING:
     from .tree import Tree
 
-SECONDS = 120.0
-"""Time limit of the child; 1 GiB of packed weights takes about 20."""
+SECONDS = 30.0
+BYTES_PER_SECOND = 5e6
+"""Time limit of the child: `SECONDS`, and more by the size of the file; 1 GiB out of 120 MB takes about 20 s."""
 AGAIN = "write it again with nir.write or lava-dl's export_hdf5"
 SCRIPT = Path(__file__).with_name("tree.py")
 START = """
@@ -36,12 +37,13 @@ def read_tree(path: Path) -> Tree:
         ModelFileError: the file is missing, damaged, too large, points out of itself, or is a compiled program.
     """
     open_file(path).close()
+    seconds = SECONDS + path.stat().st_size / BYTES_PER_SECOND
     places = [str(Path(place).absolute()) for place in sys.path]
     command = [sys.executable, "-I", "-S", "-c", START, str(SCRIPT), str(path), *places]
     try:
-        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS)
+        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds)
     except subprocess.TimeoutExpired as error:
-        problem = f"is damaged: the HDF5 library reads it for more than {SECONDS:g} s"
+        problem = f"is damaged: the HDF5 library reads it for more than {seconds:.0f} s"
         raise ModelFileError(str(path), problem, AGAIN) from error
     if run.returncode != 0:
         last = run.stderr.decode("ascii", "replace").splitlines()[-1:]

@@ -35,7 +35,8 @@ FREE_BYTES = 2**28
 MAX_CHUNKS = 2**16
 MEMORY = 4 * MAX_BYTES
 """Address space of the process, where the system has a limit for it."""
-CPU_SECONDS = 240
+CPU_SECONDS = 300
+"""In case that nobody is left to end the process."""
 SHUFFLE, GZIP, CHECKSUM = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32
 AGAIN = "write it again with nir.write or lava-dl's export_hdf5"
 HDF5_ERRORS = (
@@ -89,6 +90,8 @@ class _Walk:
     def _member(self, group: Any, name: str, where: str, depth: int) -> Tree | Value:
         """A group or data set, reached by a hard link only."""
         link = group.get(name, getlink=True)
+        if link is None:
+            raise RefusedError(f"is damaged: its member {_shown(where)} is listed, and not there")
         if not isinstance(link, h5py.HardLink):
             raise RefusedError(f"its member {_shown(where)} is a {type(link).__name__}, not in the file itself")
         self.objects += 1
