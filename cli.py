@@ -12,6 +12,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,21 @@ if TYPE_CHECKING:
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 JsonOut = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON, for programs.")]
 DataDir = Annotated[Path | None, typer.Option(help="The folder of the data set's files.")]
+
+
+class Reset(str, Enum):
+    """What a spike does to the membrane."""
+
+    hard = "hard"
+    soft = "soft"
+
+
+class Encoding(str, Enum):
+    """How a sample enters the network."""
+
+    graded = "graded"
+    rate = "rate"
+    spikes = "spikes"
 
 
 def _fail(message: str) -> None:

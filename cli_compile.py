@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .atomic import write_whole
-from .cli import Debug, JsonOut, bar, check_outputs, command, sha256_of
+from .cli import Debug, Encoding, JsonOut, Reset, bar, check_outputs, command, sha256_of
 
 if TYPE_CHECKING:
     from .compiler.pipeline import Compiled
@@ -23,21 +23,6 @@ class Effort(str, Enum):
 
     fast = "fast"
     best = "best"
-
-
-class Encoding(str, Enum):
-    """How samples enter."""
-
-    graded = "graded"
-    rate = "rate"
-    spikes = "spikes"
-
-
-class Reset(str, Enum):
-    """What a spike does to the membrane."""
-
-    hard = "hard"
-    soft = "soft"
 
 
 class Emit(str, Enum):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .atomic import check_writable
-from .cli import DataDir, Debug, command
+from .cli import DataDir, Debug, Encoding, Reset, command
 from .errors import DataError, SnnCompileError
 from .frontend.options import TrainOptions
 from .frontend.processes import rank, world
@@ -28,21 +28,6 @@ class Method(str, Enum):
     rigl = "rigl"
     set = "set"
     dense = "dense"
-
-
-class Reset(str, Enum):
-    """What a spike does to the membrane."""
-
-    hard = "hard"
-    soft = "soft"
-
-
-class Encoding(str, Enum):
-    """How a sample enters the network."""
-
-    graded = "graded"
-    rate = "rate"
-    spikes = "spikes"
 
 
 class Device(str, Enum):
