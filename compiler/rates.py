@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from .drives import ASSUMED_RATE
 from .fixed import FixedNetwork
 from .nodes import FloatArray
-from .quantise import ASSUMED_RATE
 from .sparse import SparseInput, SparseNetwork, SparsePopulation
 
 

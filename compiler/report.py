@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import ProgramFileError
 from ..hw_targets.chip import Chip
+from .drives import ASSUMED_RATE
 from .energy import KINDS, Energy, Events, bill
 from .findings import Finding
 from .fixed import FixedNetwork, FixedPopulation
@@ -18,7 +19,6 @@ from .network import Network
 from .nodes import LIF, Conv2d, FloatArray, Linear
 from .place import Placement, place
 from .program import Program
-from .quantise import ASSUMED_RATE
 from .rates import source_rates
 from .sizes import BitsRow, PartitionRow, bits_row, partition_row
 from .slices import CoreSlices

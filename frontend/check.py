@@ -11,9 +11,10 @@ import msgspec
 from ..compiler.balance import balance
 from ..compiler.findings import Finding, UnsupportedModelError
 from ..compiler.fold import fold
+from ..compiler.inputs import check_encoding
 from ..compiler.lower import lower
 from ..compiler.network import Network
-from ..compiler.quantise import check_encoding, check_population
+from ..compiler.quantise import check_population
 from ..errors import ModelFileError, SnnCompileError
 from ..hw_targets.chip import Chip
 from .readers import read_model
