@@ -107,9 +107,9 @@ def bar(title: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
-def check_outputs(source: Path, *outputs: Path | None) -> None:
-    """Before the work: every output can be written, and none takes the place of another or of the input."""
-    taken = {os.path.realpath(source): "the input"}
+def check_outputs(source: Path, *outputs: Path | None, beside: Path | None = None) -> None:
+    """Before the work: every output can be written, and none takes the place of another or of an input."""
+    taken = {os.path.realpath(path): "the input" for path in (source, beside) if path is not None}
     for path in outputs:
         if path is not None:
             check_writable(path)

@@ -12,6 +12,7 @@ import typer
 
 from .atomic import write_whole
 from .cli import Debug, Encoding, JsonOut, Reset, bar, check_outputs, command, sha256_of
+from .errors import OutputError
 
 if TYPE_CHECKING:
     from .compiler.pipeline import Compiled
@@ -87,15 +88,26 @@ def _compile(
         allow_approximation=allow_approximation,
     )
     if check:
-        _refuse_with_check({"--out": out, "--report": report, "--board": board, "--emit": emit})
+        _refuse_with_check(
+            {
+                "--out": out,
+                "--report": report,
+                "--board": board,
+                "--emit": emit,
+                "--unroll": unroll,
+                "--effort": effort is Effort.best,
+            }
+        )
         _check(model, given, target, json)
         return
     assert target is not None
     out = out or model.parent / f"{model.stem}.snnc"
     emitted = {kind.value: out.with_suffix(f".{kind.value}") for kind in dict.fromkeys(emit or [])}
-    check_outputs(model, out, report, json, *emitted.values())
+    check_outputs(model, out, report, json, *emitted.values(), beside=architecture)
     options = {"board": board, "effort": effort.value, "sharing": not unroll}
     whole = Emit.net.value in emitted
+    if model in emitted.values():
+        raise OutputError(str(model), "is the input, and what --emit would write too", "give --out another name")
     compiled = _compiled(model, given, target, whole, options)
     contents = _emitted(compiled, emitted, given)
     from .compiler import file, render
@@ -109,6 +121,8 @@ def _compile(
     if json is not None:
         write_whole(json, to_json(compiled.report))
     render.show(render.terminal(compiled.report))
+    for line in _unsaid(compiled, emitted, given):
+        print(line)
     print("\nwrote " + ", ".join(str(path) for path in (out, *contents, report, json) if path))
 
 
@@ -161,9 +175,18 @@ def _emitted(compiled: Compiled, paths: dict[str, Path], given: ReadOptions) -> 
     return contents
 
 
+def _unsaid(compiled: Compiled, paths: dict[str, Path], given: ReadOptions) -> list[str]:
+    """What a reader of the emitted NIR file has to be told."""
+    if "nir" not in paths:
+        return []
+    from .frontend.writers.nir import unsaid
+
+    return [f"note: {paths['nir']}: {f.layer}: {f.text}" for f in unsaid(compiled.trained, given.dt)]
+
+
 def _check(model: Path, given: ReadOptions, target: str | None, json: Path | None) -> None:
     """Prints a line per finding; exit code 0 where the model compiles as given, else 1."""
-    check_outputs(model, json)
+    check_outputs(model, json, beside=given.architecture)
     from .compiler import render
     from .compiler.report import to_json
     from .frontend.check import check_model

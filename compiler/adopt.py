@@ -67,7 +67,7 @@ def adopt(
     for q in incoming:
         source = known.get(q.source)
         if isinstance(source, FixedInput) and source.encoding == "bias":
-            projections.append(_hosted(q, population, node))
+            projections.append(_hosted(q, population, node, offset))
         else:
             projections.append(_adopted(q, node, chip))
     du, dv = (_per_neuron(population, key) for key in ("du", "dv"))
@@ -179,10 +179,10 @@ def _common_power(weights: Ints) -> int:
     return (union & -union).bit_length() - 1 if union else 0
 
 
-def _hosted(q: SparseProjection, population: SparsePopulation, node: FixedNeurons) -> FixedProjection:
+def _hosted(q: SparseProjection, population: SparsePopulation, node: FixedNeurons, offset: int) -> FixedProjection:
     """Values that the host adds to v in every step: the same as an `a` of every step where u keeps nothing."""
     way_out = "use a target with graded spikes, or --encoding rate"
-    if (_per_neuron(population, "du") != 4095).any() or q.synapses.max_delay:
+    if (_per_neuron(population, "du") != 4095).any() or q.synapses.max_delay > offset:
         problem = "has a synaptic current or a delay, and its analogue input can only be loaded as a bias"
         raise UnsupportedError(node.name, problem, way_out)
     shift = node.exponent + FRACTION_BITS - node.bias_exp

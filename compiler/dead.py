@@ -21,21 +21,7 @@ def remove_dead(network: SparseNetwork) -> SparseNetwork:
     live = {p.name: can_fire[p.name] & heard[p.name] for p in network.populations}
     dead = [p for p in network.populations if not live[p.name].any()]
     if any(p.name in network.outputs for p in dead):
-        problem = f"none of its {dead[0].size} neurons can fire and is heard by an output"
-        raise NetworkError(dead[0].name, problem, "prune less or train longer")
-    kept = {name: np.ones_like(mask) if name in network.outputs else mask for name, mask in live.items()}
-    gone = {p.name for p in dead}
-    populations = tuple(p.select(kept[p.name]) for p in network.populations if p.name not in gone)
-    projections = []
-    for q in network.projections:
-        if gone & {q.source, q.target}:
-            continue
-        synapses = q.synapses
-        useful = can_fire[q.target][synapses.targets] & can_fire[q.source][synapses.sources]
-        synapses = synapses.with_weights(np.where(useful, synapses.weights, 0))
-        sources = kept.get(q.source, np.ones(synapses.n_source, bool))
-        projections.append(replace(q, synapses=synapses.select(sources, kept[q.target])))
-    return replace(network, populations=populations, projections=tuple(projections))
+        silent = next((p for p in network.populations if not can_fire[p.name].any()), dead[-1])
 
 
 def _can_fire(network: SparseNetwork) -> dict[str, Mask]:

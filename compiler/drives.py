@@ -83,16 +83,16 @@ def largest_scale(population: SparsePopulation, drives: list[Drive], bias: Float
         ((U_LIMIT - 1) / ONE, float(population.drop.max(initial=0))),
         (THRESHOLD_MAX - 1, 0 if readout else population.threshold),
     ]
-    return min(float(room / needed) for room, needed in rooms if needed > 0)
+    return min((float(room / needed) for room, needed in rooms if needed > 0), default=1.0)
 
 
-def check_hosts(population: SparsePopulation, hosts: list[Drive]) -> None:
+def check_hosts(population: SparsePopulation, hosts: list[Drive], offset: int) -> None:
     """The host adds to the membrane, once per sample; it can stand for no synaptic current and no delay."""
     for drive in hosts:
         way_out = "use a target with graded spikes, or --encoding rate"
         if population.keep_syn.any():
             problem = "has a synaptic current, and its analogue input can only be loaded as a bias of the membrane"
             raise UnsupportedError(population.name, problem, way_out)
-        if drive.projection.synapses.max_delay:
+        if drive.projection.synapses.max_delay > offset:  # more than what `balance` adds to a path that skips layers
             problem = "has a delayed analogue input, which can only be loaded as a bias"
             raise UnsupportedError(population.name, problem, way_out)

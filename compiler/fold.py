@@ -19,6 +19,7 @@ from .network import Network
 from .nodes import (
     LIF,
     AvgPool2d,
+    BatchNorm,
     Conv2d,
     Delay,
     Dropout,
@@ -27,6 +28,7 @@ from .nodes import (
     Linear,
     MaxPool2d,
     Node,
+    Normalise,
     Population,
 )
 
@@ -44,6 +46,7 @@ def fold(network: Network) -> Network:
     Raises:
         UnsupportedError: two synaptic layers with no neurons between them, or a pooling that cannot be folded.
 
+    >>> from .nodes import Scale
     >>> net = Network((Input("x", shape=(2,), max_value=4), Scale("half", factor=np.array([0.5])),
     ...                Linear("fc", weight=np.eye(2)), LIF("y")), (("x", "half"), ("half", "fc"), ("fc", "y")), steps=4)
     >>> fold(net).by_name["fc"].weight.tolist()
@@ -82,9 +85,26 @@ def take_delays(chain: Sequence[Node]) -> tuple[list[Delay], list[Node], list[De
             if mixing:
                 problem = f"has delays that differ, and {mixing[0]} mixes them"
                 raise UnsupportedError(node.name, problem, "put it right before or behind neurons, or use one delay")
+    _check_constants(chain, first)
     early = [node for node in chain[:first] if isinstance(node, Delay)]
     late = [node for node in chain[first:] if isinstance(node, Delay)]
     return early, [node for node in chain if not isinstance(node, Delay)], late
+
+
+def _check_constants(chain: Sequence[Node], first: int) -> None:
+    """Only the bias that a layer has before the delay behind it can be as late as its values."""
+    waiting = [i for i, node in enumerate(chain) if isinstance(node, Delay) and bool(np.any(node.steps))]
+    for i, node in enumerate(chain):
+        crossed = [chain[d].name for d in waiting if (d > i if d < first else d < i)]
+        if crossed and _has_constant(node):
+            problem = f"adds a constant, and the delay {crossed[0]} between the neurons would move it"
+            raise UnsupportedError(node.name, problem, "put the delay next to neurons, and constants on one side of it")
+
+
+def _has_constant(node: Node) -> bool:
+    if isinstance(node, (Linear, Conv2d)):
+        return node.bias is not None and bool(node.bias.any())
+    return isinstance(node, (BatchNorm, Normalise)) and bool(np.any(node.affine()[1]))
 
 
 def _pools_as_neurons(network: Network) -> Network:

@@ -24,6 +24,8 @@ from .nodes import (
 )
 
 Affine = tuple[FloatArray, FloatArray]
+RELAY_MAX = 2**13
+"""Neurons of a flat layer that stands in a matrix of one weight each."""
 
 
 def fold_chain(chain: Sequence[Node], shape: Shape, name: str) -> Linear | Conv2d:
@@ -58,7 +60,11 @@ def _product(first: Linear | Conv2d, second: Linear | Conv2d) -> Linear:
 def _relay(before: Sequence[Node], shape: Shape, name: str) -> tuple[Conv2d | Linear, Shape]:
     """A path without weights of its own (pooling, scaling or nothing) as a depthwise convolution."""
     if len(shape) != 3:
-        layer: Linear | Conv2d = Linear(name, weight=np.eye(math.prod(shape)))
+        size = math.prod(shape)
+        if size > RELAY_MAX:
+            problem = f"connects {size} neurons one to one, {RELAY_MAX} are possible"
+            raise UnsupportedError(name, problem, "give the layer the shape (channels, rows, columns)")
+        layer: Linear | Conv2d = Linear(name, weight=np.eye(size))
     else:
         layer = Conv2d(name, weight=np.ones((shape[0], 1, 1, 1)), groups=shape[0])
     for node in before:

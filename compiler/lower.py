@@ -39,6 +39,7 @@ def lower(network: Network) -> SparseNetwork:
     inputs = tuple(_input(network, node) for node in network.nodes if isinstance(node, Input))
     if len(inputs) > 1:
         raise UnsupportedError("network", f"has {len(inputs)} inputs, one is possible", "join them into one")
+    _check_outputs(network)
     clock = free_name("constant", {node.name for node in network.nodes})
     populations, census = [], []
     projections: dict[tuple[str, str], SparseProjection] = {}
@@ -78,6 +79,15 @@ def lower(network: Network) -> SparseNetwork:
     return remove_dead(whole)
 
 
+def _check_outputs(network: Network) -> None:
+    """Spikes and membranes, or membranes of different scales, make no common answer."""
+    for name in network.outputs:
+        node = network.by_name[name]
+        if isinstance(node, Population) and node.readout and len(network.outputs) > 1:
+            problem = f"is read out beside {len(network.outputs) - 1} other outputs, whose answers have another unit"
+            raise UnsupportedError(name, problem, "join the outputs in one layer, or keep one of them")
+
+
 @dataclass(frozen=True)
 class _Scaled:
     """The constants of a population, per neuron, once its threshold is one number; see `SparsePopulation`."""
@@ -108,7 +118,8 @@ class _Scaled:
         arrays = (constant["gain"] * share, constant["bias"] * share, keep, 1 - 1 / constant["tau_syn"])
         gain, bias, keep, keep_syn, drop = (np.broadcast_to(a, size) for a in (*arrays, _drop(node, keep, whole)))
         late = node.reset_delay and node.reset == "hard" and not node.readout
-        return cls(shape, gain, bias, keep, keep_syn, drop, whole, node.refractory + late)
+        rest = 0 if node.readout else node.refractory + late
+        return cls(shape, gain, bias, keep, keep_syn, drop, whole, rest)
 
     @property
     def size(self) -> int:
@@ -121,6 +132,8 @@ class _Scaled:
 
     def population(self, node: LIF | FixedNeurons, bias: FloatArray, rate: FloatArray | None) -> SparsePopulation:
         origin = np.arange(self.size, dtype=np.int32)
+        if isinstance(node, LIF) and not self.keep.any():
+            node = replace(node, reset="hard")  # nothing is left of v, whatever the reset is
         return SparsePopulation(
             node, self.shape, origin, bias, self.keep, self.keep_syn, self.drop, self.threshold, self.refractory, rate
         )

@@ -123,7 +123,7 @@ def _best_scale(
     bias = population.bias
     largest = largest_scale(population, drives, bias, steps)
     on_chip = [d for d in drives if not d.host]
-    check_hosts(population, [d for d in drives if d.host])
+    check_hosts(population, [d for d in drives if d.host], offset)
     limits = (chip.limits.weight_exponent_min[0], chip.limits.weight_exponent_max[0])
     for choice in choose([d.incoming for d in on_chip], largest, population.size, limits):
         with contextlib.suppress(LimitError):  # rounding can pass a limit that the search met: the next scale, then

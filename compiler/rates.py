@@ -20,6 +20,8 @@ def source_rates(sparse: SparseNetwork, network: FixedNetwork) -> tuple[dict[str
     assumed = []
     for p in members:
         rate = p.activity if isinstance(p, SparseInput) else p.rate
+        if isinstance(p, SparsePopulation) and p.node.readout:
+            rate = np.zeros(p.size)  # only the host hears it
         if rate is None:
             assumed.append(p.name)
             rate = np.full(p.size, ASSUMED_RATE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -13,16 +13,16 @@ from ..errors import ProgramFileError
 from ..hw_targets.chip import Chip
 from .drives import ASSUMED_RATE
 from .energy import KINDS, Energy, Events, bill
-from .findings import Finding
-from .fixed import FixedNetwork, FixedPopulation
+from .fixed import FixedNetwork
 from .network import Network
-from .nodes import LIF, Conv2d, FloatArray, Linear
+from .nodes import Conv2d, FloatArray, Linear
+from .notes import notes_on
 from .place import Placement, place
 from .program import Program
 from .rates import source_rates
 from .sizes import BitsRow, PartitionRow, bits_row, partition_row
 from .slices import CoreSlices
-from .sparse import SparseNetwork, SparsePopulation
+from .sparse import SparseNetwork
 from .traffic import Traffic
 
 
@@ -89,6 +89,7 @@ class PopulationRow(msgspec.Struct, frozen=True):
     and its constants there; `decay` is the largest of its neurons."""
 
     name: str
+    model: str
     cores: int
     shared_cores: int
     neurons: int
@@ -201,7 +202,7 @@ def make_report(
         _population_rows(sparse, network, placement.slices),
         _projection_rows(sparse, network),
         bill(program, network, chip, events),
-        _warnings(trained.findings, sparse, network, found, placement.chips, events),
+        (*_of_energy(found, placement.chips, events), *notes_on(trained, sparse, network)),
     )
 
 
@@ -265,7 +266,9 @@ def _population_rows(sparse: SparseNetwork, network: FixedNetwork, slices: CoreS
         rate = None if trained.rate is None or not trained.size else float(trained.rate.mean())
         size, decay = int(np.prod(trained.shape)), int(fixed.dv.max())
         rows.append(
-            PopulationRow(fixed.name, cores[row], shared[row], fixed.size, size, fixed.vth, decay, fixed.offset, rate)
+            PopulationRow(
+                fixed.name, fixed.model, cores[row], shared[row], fixed.size, size, fixed.vth, decay, fixed.offset, rate
+            )
         )
     return tuple(rows)
 
@@ -291,14 +294,7 @@ def _projection_rows(sparse: SparseNetwork, network: FixedNetwork) -> tuple[Proj
     return tuple(rows)
 
 
-def _warnings(
-    findings: Sequence[Finding],
-    sparse: SparseNetwork,
-    network: FixedNetwork,
-    placement: PlacementRow,
-    chips: int,
-    events: Events,
-) -> tuple[str, ...]:
+def _of_energy(placement: PlacementRow, chips: int, events: Events) -> list[str]:
     found = []
     if events.activity.startswith("assumed"):
         found.append(f"energy rests on an assumption, not on measured rates ({events.activity})")
@@ -307,47 +303,6 @@ def _warnings(
             f"{chips} chips: {placement.link_packets:.0f} packets per sample over links between chips, whose energy "
             "is not known and not counted; how the chips stand on the board is assumed"
         )
-    found += [f"{f.layer}: {f.kind}: {f.text}" for f in findings if f.kind in ("assumed", "approximated")]
-    made = {p.name: p for p in network.populations}
-    for p in sparse.populations:
-        if isinstance(p.node, LIF):
-            found += _decay_warnings(p, made[p.name])
-    joined = {(q.source, q.target) for q in network.projections}
-    found += [
-        f"{q.source} -> {q.target}: no synapse is left, at this scale all weights round to 0"
-        for q in sparse.projections
-        if (q.source, q.target) not in joined
-    ]
-    for q in network.projections:
-        if q.exponent < 0 and not q.host:
-            found.append(
-                f"{q.source} -> {q.target}: exponent {q.exponent} shifts the sum, as Lava does; silicon shifts each "
-                "weight and keeps six fractional bits, so the last bit can differ there"
-            )
-        late = 0 if q.host else int(network.lags(q).max())
-        if late > 1:
-            found.append(
-                f"{q.source} -> {q.target}: feedback arrives {late} steps later, one per projection on its way; a "
-                "simulation layer by layer has it in the next step"
-            )
-        if q.host:
-            found.append(f"{q.source} -> {q.target}: computed by the host and loaded as a bias")
-    return tuple(found)
-
-
-def _decay_warnings(trained: SparsePopulation, fixed: FixedPopulation) -> list[str]:
-    """What the 12 bits of a decay make of the time constants."""
-    found = []
-    for key, keep, share in (
-        ("tau", trained.keep, 1 - fixed.dv / 4096), ("tau_syn", trained.keep_syn, (4095 - fixed.du) / 4096)
-    ):  # fmt: skip
-        error = np.abs(keep - share)
-        if error.max(initial=0) <= 1e-6:
-            continue
-        worst = int(error.argmax())
-        was, becomes = (1 / (1 - k) if k < 1 else float("inf") for k in (keep[worst], share[worst]))
-        which = "" if (keep == keep[0]).all() else f" of neuron {int(trained.origin[worst])}"
-        found.append(f"{trained.name}: {key}{which} {was:g} becomes {becomes:.5g}, the decay has 12 bits")
     return found
 
 

@@ -14,7 +14,7 @@ from ..compiler.fold import fold
 from ..compiler.inputs import check_encoding
 from ..compiler.lower import lower
 from ..compiler.network import Network
-from ..compiler.quantise import check_population
+from ..compiler.quantise import check_population, quantise
 from ..errors import ModelFileError, SnnCompileError
 from ..hw_targets.chip import Chip
 from .readers import read_model
@@ -85,7 +85,14 @@ def _of_passes(network: Network, chip: Chip | None) -> list[Finding]:
         return [_refusal(error)]
     tried = [_tried(check_encoding, source, chip) for source in sparse.inputs]
     tried += [_tried(check_population, population, chip) for population in sparse.populations]
-    return [finding for finding in tried if finding is not None]
+    refused = [finding for finding in tried if finding is not None]
+    if refused:
+        return refused
+    try:
+        quantise(sparse, chip)
+    except SnnCompileError as error:
+        return [_refusal(error)]
+    return []
 
 
 def _tried(check: Callable[[Any, Chip], None], member: Any, chip: Chip) -> Finding | None:

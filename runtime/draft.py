@@ -181,16 +181,16 @@ class Draft:
         core = np.repeat(np.arange(len(self.core_first) - 1), np.diff(self.core_first))
         profiles = np.concatenate([p.profiles for p in self.head.populations])[self.number].astype(np.int64)
         du, dv, drop, vth, model, refractory, state_exp, _ = profiles.T
-        different = [np.diff(column, prepend=-1) != 0 for column in (row, core, drop)]
+        different = [np.diff(column, prepend=-1) != 0 for column in (row, core)]
         first = np.flatnonzero(np.any(different, axis=0))
         last = np.append(first[1:], len(row))
-        keep_u, keep_v = (
+        keep_u, keep_v, taken = (
             np.where(np.minimum.reduceat(own, first) == np.maximum.reduceat(own, first), own[first], VARIED)
-            for own in (4095 - du, 4096 - dv)
+            for own in (4095 - du, 4096 - dv, drop)
         )
         offset = np.array([p.offset for p in self.head.populations])[row[first]]
-        common = (column[first] for column in (vth, model, refractory, state_exp, drop))
-        constants = (offset, keep_u, keep_v, *common)
+        common = (column[first] for column in (vth, model, refractory, state_exp))
+        constants = (offset, keep_u, keep_v, *common, taken)
         goals = [
             self.list_core[self.out_list[slice(*self.out_start[[a, b]])]] for a, b in zip(first, last, strict=True)
         ]
@@ -231,6 +231,7 @@ class Draft:
             exp,
             4095 - self._neurons("du"),
             4096 - self._neurons("dv"),
+            self._neurons("drop"),
             self.out_start,
             self.out_list.astype(np.int32),
             self.out_cell,

@@ -189,7 +189,7 @@ class _Run:
         for name in traces:
             if name not in names:
                 raise NetworkError(name, "is no population, so it cannot be traced", f"name one of {', '.join(names)}")
-        each = 4 * (tables.slots * tables.cells + 10 * tables.neurons)
+        each = 4 * (tables.slots * tables.cells + 11 * tables.neurons)
         width = next((lanes for lanes, most in LANES if count >= lanes and lanes * each <= most), 1)
         self.lanes = (0,) * width
         self.pool, self.local = ThreadPoolExecutor(threads), threading.local()

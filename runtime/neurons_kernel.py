@@ -63,6 +63,14 @@ def _fire(threshold: Any, subtract: Any, drop: Any, v: Any, sent: Any) -> None:
         v[n] = i4(i4(value - drop) * subtract) if spike else value
 
 
+@inlined
+def _fire_each(threshold: Any, drop: Any, v: Any, sent: Any) -> None:
+    for n in range(len(v)):
+        spike = v[n] > threshold
+        sent[n] = i4(spike)
+        v[n] = i4(v[n] - drop[n]) if spike else v[n]
+
+
 @inner
 def _advance_u(first: int, last: int, segment: Any, state: Any) -> None:
     current, u = state.current[first:last], state.u[first:last]
@@ -93,7 +101,10 @@ def integrate(width: int, segment: Any, state: Any) -> None:
     subtract, drop = i4(segment[MODEL] >> 1 & 1), i4(segment[DROP])
     if segment[REFRACTORY] == 0:
         _advance_v(first, last, segment, state)
-        _fire(threshold, subtract, drop, v, sent)
+        if segment[DROP] == VARIED:
+            _fire_each(threshold, state.drop[first:last], v, sent)
+        else:
+            _fire(threshold, subtract, drop, v, sent)
         return
     rest, varied = state.rest[first:last], segment[KEEP_V] == VARIED
     for n in range(len(v)):
@@ -105,7 +116,8 @@ def integrate(width: int, segment: Any, state: Any) -> None:
         value = min(max(i4(i4(_decay(v[n], own) + u[n]) + bias[n]), i4(-LIMIT)), LIMIT)
         spike = value > threshold
         sent[n] = i4(spike)
-        v[n] = i4(i4(value - drop) * subtract) if spike else value
+        taken = state.drop[first + n] if segment[DROP] == VARIED else drop
+        v[n] = i4(i4(value - taken) * subtract) if spike else value
         if spike:
             rest[n] = segment[REFRACTORY]
 

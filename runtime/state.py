@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from .compiled import inner
-from .tables import FIRST, GRADED, KEEP_U, KEEP_V, LAST, MODEL, OFFSET, REFRACTORY, SIGMA_DELTA, VARIED, Flat
+from .tables import DROP, FIRST, GRADED, KEEP_U, KEEP_V, LAST, MODEL, OFFSET, REFRACTORY, SIGMA_DELTA, VARIED, Flat
 
 SYNOPS, PACKETS, ACTIVE = range(3)
 """Kinds of a core's load in a step: synaptic operations, packets sent, neurons with something to do."""
@@ -36,7 +36,7 @@ class State(NamedTuple):
         load: (2, kinds * cores) of this step and the next.
         steady: (kinds * cores) of steady inputs.
         total: spikes of each source over all samples of a call, inputs too.
-        keep_u, keep_v: those of the tables in every lane, where a segment's neurons differ in them.
+        keep_u, keep_v, drop: those of the tables in every lane, where a segment's neurons differ in them.
     """
 
     sums: Any
@@ -56,6 +56,7 @@ class State(NamedTuple):
     total: Any
     keep_u: Any
     keep_v: Any
+    drop: Any
 
 
 @inner
@@ -99,7 +100,7 @@ def new_state(lanes: Any, net: Flat, inputs: int, cells: int, slots: int, cores:
         np.zeros(sizes[8] * width, np.int32), np.zeros(sizes[9] * width, np.int32),
         np.zeros(sizes[10] * width, np.int32), np.zeros(sizes[11] * width, np.int32),
         np.zeros(sizes[12] * width, np.int32), np.zeros(sizes[13] * width, np.int32),
-        np.zeros(sizes[14] * width, np.int32), keep_u, keep_v,
+        np.zeros(sizes[14] * width, np.int32), keep_u, keep_v, _varied(width, net, DROP, net.drop),
     )  # fmt: skip
 
 

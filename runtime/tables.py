@@ -25,8 +25,9 @@ FIRST, LAST, CORE, POPULATION, GOAL, OFFSET, KEEP_U, KEEP_V = range(8)
 VTH, MODEL, REFRACTORY, STATE_EXP, DROP, ALWAYS = range(8, 14)
 """Columns of `Flat.segments`.
 
-GOAL: the core that all packets reach, or -1. MODEL: as in `fixed.PROFILE`. KEEP_U, KEEP_V: 4095 - du, 4096 - dv of all
-its neurons, or VARIED. ALWAYS: whether each neuron has a bias, so that it has something to do in every step.
+GOAL: the core that all packets reach, or -1. MODEL: as in `fixed.PROFILE`. KEEP_U, KEEP_V, DROP: 4095 - du, 4096 - dv
+and drop of all its neurons, or VARIED. ALWAYS: whether each neuron has a bias, so that it has something to do in every
+step.
 """
 VARIED = -1
 SIGMA_DELTA, INTEGRATOR = MODELS["sigma-delta"], MODELS["integrator"]
@@ -41,7 +42,7 @@ class Flat(NamedTuple):
         segments: (segments, 14) the neurons of one population on one core, and their constants.
         lane_start: (segments + 1,) the lanes of each segment, in `lanes`.
         lanes: (n, 2) where the lane's sums of the segment begin, and how far to shift them right.
-        bias_mant, bias_exp, keep_u, keep_v: (neurons,) int32; 4095 - du, 4096 - dv.
+        bias_mant, bias_exp, keep_u, keep_v, drop: (neurons,) int32; keep_u is 4095 - du, keep_v 4096 - dv.
         out_start: (sources + 1,) the packets of each source.
         out_list, out_cell: (packets,) the list, and what is added to each of its cells.
         list_start: (lists + 1,) the synapses of each list.
@@ -62,6 +63,7 @@ class Flat(NamedTuple):
     bias_exp: Any
     keep_u: Any
     keep_v: Any
+    drop: Any
     out_start: Any
     out_list: Any
     out_cell: Any

@@ -24,6 +24,8 @@ NEVER = 2**18 - 1
 """The threshold that lava-dl writes for neurons that are only read."""
 THRESHOLD_MAX = 2**17 - 1
 WEIGHT_MAX = 2**24
+ELEMENTS_MAX = 2**27
+"""Of one layer's matrix, 1 GiB."""
 ONE = 2**FRACTION_BITS
 
 
@@ -61,7 +63,12 @@ def _chain(network: FixedNetwork) -> list[_Layer]:
         raise UnsupportedError(source.name, f"{problem}, which no .net can say", "compile with --encoding rate")
     before: FixedInput | FixedPopulation = source
     layers = []
+    heard = {q.target for q in network.projections}
     for population in network.populations:
+        if population.name not in heard:
+            problem = "has a bias that goes through a synaptic current, NetX adds biases to the membrane"
+            target = next((q.target for q in network.projections if q.source == population.name), population.name)
+            raise UnsupportedError(target, problem, "train without biases, or without the synaptic current")
         incoming = [q for q in network.projections if q.target == population.name]
         _check_path(network, population, before, incoming)
         layers.append(_layer(network, population, before, incoming))
@@ -80,6 +87,9 @@ def _check_path(
 ) -> None:
     others = [q.source for q in incoming if q.source != before.name]
     way_out = "emit a chain of layers"
+    if population.size * before.size > ELEMENTS_MAX:
+        problem = f"would be a matrix of {population.size} x {before.size}, {ELEMENTS_MAX} weights are possible"
+        raise UnsupportedError(population.name, problem, "emit another format")
     if population.name in others:
         problem = "is recurrent, and NetX lets the last spikes of a sample reach the next one"
         raise UnsupportedError(population.name, problem, way_out)
@@ -92,7 +102,7 @@ def _check_path(
         problem = "has sigma-delta neurons, which NetX does not reset between samples"
         raise UnsupportedError(population.name, problem, way_out)
     if population.reset == "subtract" or population.refractory:
-        problem = "subtracts its threshold at a spike" if population.reset == "subtract" else "rests after a spike"
+        problem = "does not reset to 0 at a spike" if population.reset == "subtract" else "rests after a spike"
         raise UnsupportedError(population.name, f"{problem}, NetX's neurons do not", "train with a plain hard reset")
     for key in ("du", "dv"):
         values = np.unique(getattr(population, key))

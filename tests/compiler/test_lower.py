@@ -80,7 +80,7 @@ def test_two_layers_between_the_same_populations_add_up():
 
 
 def test_a_population_without_life_is_named():
-    with pytest.raises(NetworkError, match="h1: none of its 2 neurons can fire and is heard"):
+    with pytest.raises(NetworkError, match="h1: none of its 2 neurons can fire, whatever the input is"):
         lower(fold(layered([[0.1], [0.1]], [[2, 2]])))
 
 

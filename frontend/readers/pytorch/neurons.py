@@ -26,7 +26,7 @@ def spikingjelly(name: str, tau: float, threshold: Any, v_reset: Any, decay_inpu
     """``h = v + (x - (v - v_reset)) / tau``, or without `decay_input` ``h = v - (v - v_reset) / tau + x``.
 
     It fires at ``h >= threshold``; `v_reset` None takes the threshold away. All of it is the same in ``v - v_reset``,
-    where a sample begins at 0.
+    where a sample begins at 0. With an infinite threshold it is a readout.
 
     >>> spikingjelly("lif", 2.0, 1.0, -0.5, True).threshold
     1.5
@@ -34,6 +34,8 @@ def spikingjelly(name: str, tau: float, threshold: Any, v_reset: Any, decay_inpu
     rest = 0.0 if v_reset is None else real(name, "v_reset", v_reset)
     if not isinstance(decay_input, bool):
         raise refuse(name, f"its decay_input is {short(decay_input)}", "give true or false")
+    if threshold == math.inf:
+        return ir.LIF(name, tau=time_constant(name, tau), decay_input=decay_input, fires="never", bias=0.0)
     height = real(name, "v_threshold", threshold) - rest
     if height <= 0:
         raise refuse(name, f"its threshold is {height:g} above its v_reset, so that it always fires", "correct them")
