@@ -22,6 +22,33 @@ def remove_dead(network: SparseNetwork) -> SparseNetwork:
     dead = [p for p in network.populations if not live[p.name].any()]
     if any(p.name in network.outputs for p in dead):
         silent = next((p for p in network.populations if not can_fire[p.name].any()), dead[-1])
+        problem = f"none of its {silent.size} neurons can fire, whatever the input is"
+        way_out = "prune less, or look at its weights, threshold, gain and time constants"
+        raise NetworkError(silent.name, problem, way_out)
+    _check_readouts(network, can_fire)
+    kept = {name: np.ones_like(mask) if name in network.outputs else mask for name, mask in live.items()}
+    gone = {p.name for p in dead}
+    populations = tuple(p.select(kept[p.name]) for p in network.populations if p.name not in gone)
+    projections = []
+    for q in network.projections:
+        if gone & {q.source, q.target}:
+            continue
+        synapses = q.synapses
+        useful = can_fire[q.target][synapses.targets] & can_fire[q.source][synapses.sources]
+        synapses = synapses.with_weights(np.where(useful, synapses.weights, 0))
+        sources = kept.get(q.source, np.ones(synapses.n_source, bool))
+        projections.append(replace(q, synapses=synapses.select(sources, kept[q.target])))
+    return replace(network, populations=populations, projections=tuple(projections))
+
+
+def _check_readouts(network: SparseNetwork, can_fire: dict[str, Mask]) -> None:
+    """Raises where a readout hears nobody who could ever fire, and has no bias."""
+    for p in network.populations:
+        incoming = [q for q in network.projections if q.target == p.name]
+        heard = any(can_fire[q.source][q.synapses.sources].any() for q in incoming)
+        if p.node.readout and not heard and not p.bias.any():
+            problem = "is read out, and nothing could ever reach it"
+            raise NetworkError(p.name, problem, "prune less, or look at the layers before it")
 
 
 def _can_fire(network: SparseNetwork) -> dict[str, Mask]:

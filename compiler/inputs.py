@@ -13,7 +13,7 @@ from .sparse import SparseInput, SparseNetwork
 def fixed_input(network: SparseNetwork, source: SparseInput, chip: Chip) -> FixedInput:
     targets = [network.by_name[q.target].node for q in network.projections if q.source == source.name]
     fixed = [node for node in targets if isinstance(node, FixedNeurons)]
-    if len(fixed) == len(targets):
+    if fixed and len(fixed) == len(targets):
         return adopt_input(source.node, fixed, chip)
     return _encode_input(source, chip)
 

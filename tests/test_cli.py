@@ -195,6 +195,13 @@ def test_the_check_prints_and_writes_a_line_per_layer(tmp_path):
     refused("snn-compile", DIGITS, "--check", "--input-shape", "1,,2", cwd=tmp_path, message="is no shape", code=2)
 
 
+def test_no_output_takes_the_place_of_the_architecture(tmp_path):
+    (tmp_path / "net.toml").write_text("steps = 8")
+    arguments = (DIGITS, "--architecture", "net.toml", "--target", "loihi2", "--json", "net.toml")
+    refused("snn-compile", *arguments, cwd=tmp_path, message="net.toml: is the input too")
+    assert (tmp_path / "net.toml").read_text() == "steps = 8"
+
+
 def test_bad_models_are_refused(tmp_path):
     compile_ = ("snn-compile", "--target", "loihi2")
     (tmp_path / "folder.pt").mkdir()

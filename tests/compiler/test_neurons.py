@@ -13,9 +13,20 @@ from snn_compile.compiler.balance import balance
 from snn_compile.compiler.fold import fold
 from snn_compile.compiler.lower import lower
 from snn_compile.compiler.network import Network
-from snn_compile.compiler.nodes import LIF, AvgPool2d, Conv2d, Delay, Flatten, Input, Linear
+from snn_compile.compiler.nodes import (
+    LIF,
+    AvgPool2d,
+    BatchNorm,
+    Conv2d,
+    Delay,
+    Flatten,
+    Input,
+    Linear,
+    Normalise,
+)
+from snn_compile.compiler.pipeline import compile_network
 from snn_compile.compiler.quantise import quantise
-from snn_compile.errors import SnnCompileError, UnsupportedError
+from snn_compile.errors import NetworkError, SnnCompileError, UnsupportedError
 from snn_compile.hw_targets import chip as chips
 from snn_compile.runtime.engine import run_engine
 
@@ -205,3 +216,82 @@ def test_an_analogue_input_of_loihi1_reaches_no_synaptic_current():
     network, _ = one_layer({"tau_syn": 2.0})
     with pytest.raises(UnsupportedError, match="y: has a synaptic current, and its analogue input can only be loaded"):
         quantise(balance(lower(fold(network)), LOIHI1), LOIHI1)
+
+
+def chain_of(*nodes, steps=6):
+    names = [node.name for node in nodes]
+    return Network(nodes, tuple(zip(names, names[1:], strict=False)), steps)
+
+
+X, ONE = Input("x", shape=(1,), encoding="spikes"), np.ones((1, 1))
+READ = LIF("y", tau=1e30, decay_input=False, fires="never")
+
+
+@pytest.mark.parametrize(
+    ("layers", "sentence"),
+    [
+        ([Linear("a", weight=ONE), Delay("d", 3), Linear("b", weight=ONE, bias=np.ones(1))], "b: adds a constant"),
+        (
+            [Normalise("n", mean=np.ones(1)), Delay("d", 3), Linear("b", weight=ONE)],
+            "n: adds a constant, and the delay d",
+        ),
+        ([Linear("a", weight=ONE), Delay("d", 3), BatchNorm("n", bias=np.ones(1))], "n: adds a constant"),
+    ],
+)
+def test_a_constant_that_would_have_to_cross_a_delay_is_named(layers, sentence):
+    with pytest.raises(UnsupportedError, match=sentence):
+        fold(chain_of(X, *layers, READ))
+
+
+def test_a_constant_before_a_delay_is_as_late_as_the_values():
+    network = chain_of(X, Linear("a", weight=ONE, bias=np.ones(1)), Delay("d", 2), Linear("b", weight=2 * ONE), READ)
+    inputs = np.array([[1.0], [0], [0], [1], [0], [0]])
+    ours = simulate_sparse(balance(lower(fold(network)), LOIHI2), inputs)["y"]
+    assert ours.ravel().tolist() == simulate(network, inputs)["y"].ravel().tolist() == [0, 0, 4, 6, 8, 12]
+
+
+def test_the_host_loads_an_input_that_skips_layers():
+    """Its delay is only what lines the windows up, and a bias is there in every step."""
+    nodes = [Input("x", shape=(2,), max_value=4), Linear("a", weight=3 * np.eye(2)), LIF("h"),
+             Linear("b", weight=3 * np.eye(2)), LIF("y"), Linear("skip", weight=np.eye(2))]  # fmt: skip
+    edges = (("x", "a"), ("a", "h"), ("h", "b"), ("b", "y"), ("x", "skip"), ("skip", "y"))
+    fixed = quantise(balance(lower(fold(Network(tuple(nodes), edges, steps=8))), LOIHI1), LOIHI1)
+    assert [q.host for q in fixed.projections] == [True, False, True]
+    late = Network((*nodes, Delay("d", 2)), (*edges[:-1], ("skip", "d"), ("d", "y")), steps=8)
+    with pytest.raises(UnsupportedError, match="y: has a delayed analogue input"):
+        quantise(balance(lower(fold(late)), LOIHI1), LOIHI1)
+
+
+def test_answers_of_different_units_are_not_mixed():
+    nodes = (X, Linear("a", weight=2 * ONE), LIF("s"), Linear("b", weight=ONE), READ)
+    network = Network(nodes, (("x", "a"), ("a", "s"), ("x", "b"), ("b", "y")), steps=4)
+    with pytest.raises(
+        UnsupportedError, match="y: is read out beside 1 other outputs, whose answers have another unit"
+    ):
+        lower(fold(network))
+
+
+def test_a_readout_that_nothing_reaches_is_named():
+    with pytest.raises(NetworkError, match="y: is read out, and nothing could ever reach it"):
+        lower(fold(chain_of(X, Linear("a", weight=0 * ONE), READ)))
+    rests = chain_of(X, Linear("a", weight=ONE), replace(READ, refractory=3))
+    assert quantise(balance(lower(fold(rests)), LOIHI2), LOIHI2).populations[0].model == "integrator"
+
+
+def test_without_memory_every_reset_is_a_hard_one():
+    network = chain_of(X, Linear("a", weight=2 * ONE), LIF("y", tau=1.0, reset="none"))
+    assert quantise(balance(lower(fold(network)), LOIHI1), LOIHI1).populations[0].reset == "zero"
+
+
+def notes_of(*nodes, **settings):
+    return compile_network(chain_of(*nodes, **settings), LOIHI2).report.warnings
+
+
+def test_the_report_says_what_saturates_and_is_silent_about_trained_delays():
+    big = chain_of(X, Linear("a", weight=50 * ONE), LIF("y", tau=1e9, decay_input=False, reset="none"), steps=2000)
+    assert any(
+        "y: at the expected input its membrane grows to" in note
+        for note in compile_network(big, LOIHI2).report.warnings
+    )
+    late = notes_of(X, Linear("a", weight=2 * ONE), Delay("d", 3), LIF("y", tau=2.0, reset="soft"))
+    assert not any("feedback" in note or "grows" in note for note in late)
