@@ -230,21 +230,18 @@ def _bias(layer: Linear | Conv2d, shape: Shape) -> FloatArray:
 
 def _sum(first: SparseProjection, second: SparseProjection) -> SparseProjection:
     """Two layers between the same populations as one projection."""
-    layer = f"{first.layer} + {second.layer}"
-    sizes = first.synapses.n_source, first.synapses.n_target
-    matrices = [q.synapses.matrix() for q in (first, second)]
-    total = (matrices[0] + matrices[1]).tocoo()
-    delays = np.unique(np.concatenate([q.synapses.delays for q in (first, second)]))
-    if len(delays) == 1:
-        synapses = Synapses.from_triples(*sizes, total.col, total.row, total.data)
-        return replace(first, layer=layer, synapses=replace(synapses, delays=np.full(len(synapses), delays[0])))
-    if (abs(matrices[0]).sign().multiply(abs(matrices[1]).sign())).nnz:
+    layer, size = f"{first.layer} + {second.layer}", first.synapses.n_target
+    every = [(q.sources, q.targets, q.weights, q.delays) for q in (first.synapses, second.synapses)]
+    sources, targets, weights, delays = (np.concatenate(column) for column in zip(*every, strict=True))
+    key = (sources.astype(np.int64) * size + targets) * (DELAY_MAX + 1) + delays
+    different, where = np.unique(key, return_inverse=True)
+    pair, delay = np.divmod(different, DELAY_MAX + 1)
+    if bool((np.diff(pair) == 0).any()):
         problem = "join the same neurons with different delays"
         raise UnsupportedError(layer, problem, "give them the same delay, or a layer of neurons of its own")
-    parts = [(q.synapses.sources, q.synapses.targets, q.synapses.weights, q.synapses.delays) for q in (first, second)]
-    return replace(
-        first, layer=layer, synapses=Synapses.from_triples(*sizes, *map(np.concatenate, zip(*parts, strict=True)))
-    )
+    total = np.bincount(where.reshape(-1), weights, len(different))
+    merged = Synapses.from_triples(first.synapses.n_source, size, *divmod(pair, size), total, delay)
+    return replace(first, layer=layer, synapses=merged)
 
 
 def _input(network: Network, node: Input) -> SparseInput:

@@ -7,8 +7,8 @@ import pytest
 from snn_compile.compiler.fold import fold
 from snn_compile.compiler.lower import lower
 from snn_compile.compiler.network import Network
-from snn_compile.compiler.nodes import LIF, Input, Linear
-from snn_compile.errors import NetworkError
+from snn_compile.compiler.nodes import LIF, Delay, Input, Linear
+from snn_compile.errors import NetworkError, UnsupportedError
 
 
 def layered(*weights, steps=8, rates=None, bias=None, tau=1.0):
@@ -87,3 +87,18 @@ def test_a_population_without_life_is_named():
 def test_rates_that_do_not_fit_are_named():
     with pytest.raises(NetworkError, match="h1: its 5 firing rates do not fit 1 neurons"):
         lower(fold(layered([[2.0]], [[2.0]], rates={"h1": np.zeros(5)})))
+
+
+def test_layers_between_the_same_neurons_add_up_where_their_delays_agree():
+    one = np.ones((1, 1))
+    nodes = [Input("x", shape=(1,), encoding="spikes"), LIF("y", tau=1.0)]
+    edges = []
+    for name, weight, delay in (("a", 1.0, 2), ("b", 2.0, 2), ("c", -3.0, 2)):
+        nodes += [Linear(name, weight=weight * one), Delay(f"d{name}", delay)]
+        edges += [("x", name), (name, f"d{name}"), (f"d{name}", "y")]
+    nodes[6] = Linear("c", weight=4 * one)
+    (projection,) = lower(fold(Network(tuple(nodes), tuple(edges), steps=4))).projections
+    assert (projection.synapses.weights.tolist(), projection.synapses.delays.tolist()) == ([7.0], [2])
+    nodes[7] = Delay("dc", 1)
+    with pytest.raises(UnsupportedError, match=r"a \+ b \+ c: join the same neurons with different delays"):
+        lower(fold(Network(tuple(nodes), tuple(edges), steps=4)))

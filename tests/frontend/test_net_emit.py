@@ -135,7 +135,7 @@ def refusals():
     loop = FixedProjection("p1", "p1", Synapses.from_dense(np.array([[0, 2], [2, 0]], np.int16)), 0)
     late = replace(plain.projections[1].synapses, delays=np.ones(len(plain.projections[1].synapses), np.uint8))
     return [
-        (changed(reset="subtract"), "p1: subtracts its threshold at a spike, NetX's neurons do not"),
+        (changed(reset="subtract"), "p1: does not reset to 0 at a spike, NetX's neurons do not"),
         (changed(refractory=2), "p1: rests after a spike, NetX's neurons do not"),
         (changed(dv=np.array([1, 2])), "p1: has dv 1 to 2, NetX has one for a layer"),
         (changed(bias_exp=np.zeros(2)), "p1: has biases that are no multiples of 64"),
