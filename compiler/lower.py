@@ -240,7 +240,8 @@ def _sum(first: SparseProjection, second: SparseProjection) -> SparseProjection:
         problem = "join the same neurons with different delays"
         raise UnsupportedError(layer, problem, "give them the same delay, or a layer of neurons of its own")
     total = np.bincount(where.reshape(-1), weights, len(different))
-    merged = Synapses.from_triples(first.synapses.n_source, size, *divmod(pair, size), total, delay)
+    rows, columns = np.divmod(pair, size)
+    merged = Synapses.from_triples(first.synapses.n_source, size, rows, columns, total, delay)
     return replace(first, layer=layer, synapses=merged)
 
 
