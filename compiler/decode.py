@@ -14,11 +14,8 @@ from .deliveries import Layout, fault, read_deliveries, require
 from .fixed import COMMON, PROFILE, FixedNetwork, FixedPopulation, FixedProjection
 from .overflow import check_overflow
 from .program import CoreTables, Program
-from .synapses import Synapses
+from .synapses import SYNAPSES_MAX, Synapses
 from .threads import each
-
-SYNAPSES_MAX = 2**27
-"""Synapses of a program; a few words of shared lists could stand for any number of them."""
 
 
 def decode(program: Program) -> FixedNetwork:

@@ -15,8 +15,8 @@ from .fold import free_name, path
 from .network import Network
 from .nodes import LIF, Conv2d, Delay, FixedNeurons, FloatArray, Input, Linear, Node, Population, Shape
 from .sparse import Census, SparseInput, SparseNetwork, SparsePopulation, SparseProjection
-from .synapses import Synapses
-from .unroll import possible_synapses, unroll
+from .synapses import SYNAPSES_MAX, Synapses
+from .unroll import possible_synapses, surviving_synapses, unroll
 
 DELAY_MAX = 255
 """Steps; a chip has less."""
@@ -40,6 +40,7 @@ def lower(network: Network) -> SparseNetwork:
     if len(inputs) > 1:
         raise UnsupportedError("network", f"has {len(inputs)} inputs, one is possible", "join them into one")
     _check_outputs(network)
+    _check_size(network)
     clock = free_name("constant", {node.name for node in network.nodes})
     populations, census = [], []
     projections: dict[tuple[str, str], SparseProjection] = {}
@@ -86,6 +87,21 @@ def _check_outputs(network: Network) -> None:
         if isinstance(node, Population) and node.readout and len(network.outputs) > 1:
             problem = f"is read out beside {len(network.outputs) - 1} other outputs, whose answers have another unit"
             raise UnsupportedError(name, problem, "join the outputs in one layer, or keep one of them")
+
+
+def _check_size(network: Network) -> None:
+    """Before there is memory for them: synapses of all layers together."""
+    count = 0
+    for node in network.nodes:
+        if isinstance(node, (Linear, Conv2d)):
+            before = next(s for s, t in network.edges if t == node.name)
+            own = surviving_synapses(node, network.shapes[before])
+            count += own
+            if count > SYNAPSES_MAX:
+                problem = f"brings the network to {count} synapses ({own} of its own), {SYNAPSES_MAX} are possible"
+                raise LimitError(
+                    node.name, problem, "prune more, or use a larger stride", value=count, limit=SYNAPSES_MAX
+                )
 
 
 @dataclass(frozen=True)

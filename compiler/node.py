@@ -14,6 +14,7 @@ from ..errors import NetworkError
 FloatArray = NDArray[Any]
 """Floats of any width."""
 Shape = tuple[int, ...]
+NAME_MAX = 500
 LARGEST = 1e30
 """Of weights, thresholds and time constants."""
 
@@ -48,7 +49,8 @@ class BaseNode:
     ndim: ClassVar[dict[str, tuple[int, ...]]] = {}
 
     def __post_init__(self) -> None:
-        check(isinstance(self.name, str) and self.name != "", "node", f"has the name {self.name!r}")
+        plain = isinstance(self.name, str) and 0 < len(self.name) <= NAME_MAX and self.name.isprintable()
+        check(plain, "node", f"has the name {str(self.name)[:40]!r}, printable text up to {NAME_MAX} letters is needed")
         for spec in dataclasses.fields(self):
             value = getattr(self, spec.name)
             if isinstance(value, list):

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from .nodes import frozen_array
 
 Index = NDArray[np.int64]
+SYNAPSES_MAX = 2**27
+"""Of a whole network; a small file, or a few words of shared lists, could stand for any number of them."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,6 +56,15 @@ def possible_synapses(layer: Linear | Conv2d, shape: Shape) -> int:
     return int(prices.sum()) * (layer.weight.size // prices.size)
 
 
+def surviving_synapses(layer: Linear | Conv2d, shape: Shape) -> int:
+    """How many synapses `unroll` makes of a layer, without making them.
+
+    >>> surviving_synapses(Conv2d("c", weight=np.ones((8, 4, 3, 3)), padding=(1, 1)), (4, 32, 32))
+    282752
+    """
+    return int(((layer.weight != 0) * tap_prices(layer, shape)).sum())
+
+
 def unroll(layer: Linear | Conv2d, shape: Shape) -> Synapses:
     """The synapses of a layer that sees an input of `shape`.
 

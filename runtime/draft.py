@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiler.decode import SYNAPSES_MAX
 from ..compiler.deliveries import Deliveries
 from ..compiler.fixed import FixedInput, FixedPopulation
 from ..compiler.netlist import NONE
-from ..compiler.synapses import Synapses
+from ..compiler.synapses import SYNAPSES_MAX, Synapses
 from ..errors import LimitError
 from .tables import CORE, VARIED, Flat, Ints, Mesh, Tables
 

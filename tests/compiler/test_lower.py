@@ -7,8 +7,8 @@ import pytest
 from snn_compile.compiler.fold import fold
 from snn_compile.compiler.lower import lower
 from snn_compile.compiler.network import Network
-from snn_compile.compiler.nodes import LIF, Delay, Input, Linear
-from snn_compile.errors import NetworkError, UnsupportedError
+from snn_compile.compiler.nodes import LIF, Conv2d, Delay, Input, Linear
+from snn_compile.errors import LimitError, NetworkError, UnsupportedError
 
 
 def layered(*weights, steps=8, rates=None, bias=None, tau=1.0):
@@ -102,3 +102,14 @@ def test_layers_between_the_same_neurons_add_up_where_their_delays_agree():
     nodes[7] = Delay("dc", 1)
     with pytest.raises(UnsupportedError, match=r"a \+ b \+ c: join the same neurons with different delays"):
         lower(fold(Network(tuple(nodes), tuple(edges), steps=4)))
+
+
+def test_a_network_too_large_to_unroll_is_refused_before_it_is_unrolled():
+    nodes = (
+        Input("x", shape=(1, 4096, 4096), encoding="spikes"),
+        Conv2d("c", weight=np.ones((1, 1, 3, 3)), padding=(1, 1)),
+        LIF("y"),
+    )
+    network = Network(nodes, (("x", "c"), ("c", "y")), steps=4)
+    with pytest.raises(LimitError, match=r"c: brings the network to 150945796 synapses .* 134217728 are possible"):
+        lower(fold(network))

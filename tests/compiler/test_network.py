@@ -82,7 +82,8 @@ def test_plain_values_give_the_node_back(cls):
         (lambda: ir.FixedNeurons("y", du=0.5), "y: du is no whole number"),
         (lambda: ir.FixedNeurons("y", model="izhikevich"), "y: model is 'izhikevich', 'lif' or 'sigma-delta' or"),
         (lambda: ir.LIF("y", fires="<"), "fires at '<'"),
-        (lambda: ir.LIF(""), "has the name ''"),
+        (lambda: ir.LIF(""), "has the name '', printable text up to 500 letters is needed"),
+        (lambda: ir.LIF("y\x1b[31m"), r"has the name 'y\\x1b\[31m', printable text"),
     ],
 )
 def test_a_node_refuses_what_cannot_be(make, message):
