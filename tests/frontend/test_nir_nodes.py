@@ -123,7 +123,7 @@ def torch_layers():
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("case", range(11))
 def test_layers_of_images_are_those_of_torch(tmp_path, case):
-    import torch
+    torch = pytest.importorskip("torch")
 
     kind, p, function, shape = torch_layers()[case]
     x = np.random.default_rng(case).normal(size=shape)
