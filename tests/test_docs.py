@@ -76,6 +76,17 @@ def test_the_script_runs_and_prints_what_the_page_says(tmp_path):
     assert done.stdout == printed
 
 
+def test_the_check_of_the_page_prints_what_it_says():
+    """Up to spaces at the ends of lines."""
+    page = (DOCS / "how-to" / "bring-your-own-network.md").read_text()
+    (block,) = (text for _, text in BLOCK.findall(page) if text.startswith("$ snn-compile"))
+    typed, _, printed = block.partition("\n")
+    program = Path(sys.executable).with_name("snn-compile")
+    done = subprocess.run([program, *shlex.split(typed)[2:]], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert [line.rstrip() for line in done.stdout.splitlines()] == printed.splitlines()
+
+
 def flags(command: str) -> set[str]:
     """The flags of a command, without ``--help``."""
     app = typer.Typer(add_completion=False)
