@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "frontend"))
 DIGITS = ROOT / "examples" / "digits.pt"
 
 
@@ -193,6 +194,27 @@ def test_the_check_prints_and_writes_a_line_per_layer(tmp_path):
     )
     refused("snn-compile", DIGITS, "--target", "loihi2", "--dt", "0", cwd=tmp_path, message="--dt 0", code=2)
     refused("snn-compile", DIGITS, "--check", "--input-shape", "1,,2", cwd=tmp_path, message="is no shape", code=2)
+
+
+def test_what_is_approximated_has_to_be_allowed_and_stands_in_the_report(tmp_path):
+    from nir_files import chain, save
+
+    lif = {"tau": np.array([1e-3]), "r": np.array([10.0]), "v_leak": np.zeros(1), "v_threshold": np.ones(1)}
+    graph = chain(
+        ("in", "Input", {"shape": np.array([2])}), ("late", "Delay", {"delay": np.array([2.4e-4, 1e-4])}),
+        ("fc", "Linear", {"weight": np.array([[2.0, 1.0]])}), ("lif", "LIF", {**lif, "v_reset": np.zeros(1)}),
+        ("out", "Output", {"shape": np.array([1])}),
+    )  # fmt: skip
+    save(tmp_path / "net.nir", graph)
+    given = ("net.nir", "--steps", "10", "--target", "loihi2")
+    refused("snn-compile", *given, cwd=tmp_path, message="late: its delays are moved to whole steps of 0.0001 s")
+    checked = call("snn-compile", *given, "--check", cwd=tmp_path)
+    assert checked.returncode == 1 and "with --allow-approximation only" in checked.stdout
+    text = ok("snn-compile", *given, "--allow-approximation", "--json", "r.json", cwd=tmp_path)
+    assert "late: approximated: its delays are moved" in " ".join(text.split())
+    notes = json.loads((tmp_path / "r.json").read_text())["warnings"]
+    assert [note for note in notes if "0.4 steps" in note and note.startswith("late: approximated")]
+    assert [note for note in notes if note.startswith("in: assumed: a step takes dt")]
 
 
 def test_no_output_takes_the_place_of_the_architecture(tmp_path):
