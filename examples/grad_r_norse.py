@@ -1,6 +1,6 @@
 """Grad R on a Norse network: scikit-learn's digits, a tenth of the weights, saved as a state dict.
 
-Ten seconds on one core; needs `pip install snn-compile norse`.
+Ten seconds on one core; needs the extras `train` and `frameworks`.
 """
 
 import argparse

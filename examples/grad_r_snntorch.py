@@ -1,6 +1,6 @@
 """Grad R on an snnTorch network: scikit-learn's digits, a tenth of the weights, saved as a state dict.
 
-Ten seconds on one core; needs `pip install snn-compile snntorch`.
+Ten seconds on one core; needs the extras `train` and `frameworks`.
 """
 
 import argparse

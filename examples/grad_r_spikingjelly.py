@@ -1,6 +1,6 @@
 """Grad R on a SpikingJelly network: scikit-learn's digits, a tenth of the weights, saved as a module.
 
-Ten seconds on one core; needs `pip install snn-compile spikingjelly`.
+Ten seconds on one core; needs the extras `train` and `frameworks`.
 """
 
 import argparse
