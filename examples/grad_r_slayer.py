@@ -1,6 +1,6 @@
 """Grad R on lava-dl's slayer blocks: scikit-learn's digits, a tenth of the weights, saved as a `.net` of integers.
 
-Twenty seconds on one core; needs `pip install "snn-compile[lava-dl]"` and Python 3.10.
+Twenty seconds on one core; needs the extras `train` and `lava-dl` (Python 3.10).
 """
 
 import argparse
