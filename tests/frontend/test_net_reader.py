@@ -149,3 +149,36 @@ def test_too_many_layers(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(net_file, "MAX_LAYERS", 1)
     with pytest.raises(ModelFileError, match="has 2 layers, 1 to 1 are possible"):
         read_net(write_layers(tmp_path / "many.net", [dense(np.eye(2)), dense(np.eye(2))]), NONE)
+
+
+def test_concats_of_all_that_came_before(tmp_path):
+    layers = [dense(np.ones((2, 2)))]
+    for _ in range(60):
+        layers.append({"type": "concat", "layers": list(range(len(layers)))})
+    with pytest.raises(UnsupportedModelError, match=r"concat9: joins 256 populations, 250 are possible"):
+        read_net(write_layers(tmp_path / "net.net", layers), ReadOptions())
+
+
+def test_a_window_larger_than_its_image_takes_no_memory(tmp_path):
+    pool = {"type": "pool", "weight": np.ones((1, 1, 1, 2**18), np.int8), "stride": [1, 1], "shape": [1024, 1, 1]}
+    layers = [{"type": "input", "shape": [1024, 1, 1024]}, {**pool, "neuron": CUBA}]
+    with pytest.raises(UnsupportedModelError, match=r"pool1: has a window .* on 1024 channels of \(1, 1024\)"):
+        read_net(write_layers(tmp_path / "net.net", layers), ReadOptions())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"bias": np.int64(3)}, "net.net: |dense0: "),
+        ({"neuron": {**CUBA, "gradedSpike": "yes"}}, "layer/0/neuron/gradedSpike is a text, numbers are needed"),
+        ({"neuron": {**CUBA, "wgtExp": "2"}}, "neuron/wgtExp is a text"),
+        ({"neuron": {**SDNN, "sigma_output": "no"}}, "neuron/sigma_output is a text"),
+        ({"delay": np.bytes_(b"late")}, "layer/0/delay is a text"),
+        ({"neuron": {**CUBA, "type": np.arange(3)}}, "layer/0/neuron/type holds numbers, a word is needed"),
+        ({"neuron": {**SDNN, "activation": np.arange(3)}}, "neuron/activation holds numbers, a word is needed"),
+    ],
+)
+def test_fields_of_another_kind_are_sentences(tmp_path, change, sentence):
+    layer = {**dense(np.ones((2, 2))), **change}
+    with pytest.raises(SnnCompileError, match=sentence):
+        read_net(write_layers(tmp_path / "net.net", [layer]), ReadOptions())

@@ -111,7 +111,7 @@ def test_graphs_that_contradict_themselves(tmp_path, nodes, links, sentence):
 @pytest.mark.parametrize(("kind", "values", "sentence"), [
     ("Conv2d", {"weight": np.ones((1, 1, 1, 1)), "padding": np.array(2**30)}, "its shape is|c: .* possible"),
     ("Conv2d", {"weight": np.ones((1, 1, 2, 2)), "padding": "same", "dilation": np.array(2**25 + 1)},
-     "its kernel with its dilation is"),
+     "its kernel is"),
     ("Conv2d", {"weight": np.ones((1, 1, 1, 1)), "padding": "full"}, "its padding is 'full', same or valid"),
     ("Conv2d", {"weight": np.ones((1, 1, 1, 1)), "stride": np.array(0)}, "stride is 0, 2 whole numbers of at least 1"),
     ("Conv2d", {"weight": np.ones((1, 1, 1, 1)), "stride": np.array(1.5)}, "stride is 1.5"),
@@ -147,3 +147,17 @@ def test_names_are_made_safe_and_stay_apart(tmp_path):
     graph["edges"] = [("in", "ü \n"), ("ü \n", "lif"), ("in", "ü \t"), ("ü \t", "lif"), ("lif", "out")]
     names = [node.name for node in read(tmp_path, graph).nodes]
     assert len(set(names)) == 4 and all(re.fullmatch(r"[\w.\-]+", name, re.ASCII) for name in names)
+
+
+def test_small_files_that_stand_for_large_kernels(tmp_path):
+    pool = {"kernel_size": np.array([4096, 4095]), "stride": np.ones(2, int), "padding": np.array([2048, 2047])}
+    nodes = {"in": {"type": "Input", "shape": np.ones(3, int)}}
+    nodes |= {f"p{i}": {"type": "AvgPool2d", **pool} for i in range(60)}
+    nodes |= {"y": {"type": "LI", "tau": np.ones((1, 1, 1)), "r": np.ones((1, 1, 1)), "v_leak": np.zeros((1, 1, 1))}}
+    nodes |= {"out": {"type": "Output", "shape": np.ones(3, int)}}
+    names = list(nodes)
+    graph = {"type": "NIRGraph", "nodes": nodes, "edges": list(zip(names, names[1:], strict=False))}
+    with pytest.raises(
+        NetworkError, match=r"p2: its kernel is .*; with those before it .* weights, 33554432 are possib"
+    ):
+        read(tmp_path, graph)

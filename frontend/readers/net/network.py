@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 AGAIN = "export it again with lava-dl"
 MAX_NEURONS = 2**22
+MAX_SOURCES = 250
+"""Populations that one layer hears."""
 """Per layer."""
 GRADED_MAX = 255
 
@@ -245,8 +247,13 @@ class _Builder:
         if len(set(order)) != len(order):
             self.findings.refuse(layer.name, f"joins a layer twice ({order})", "name each layer once")
             return
+        sources = sum(len(self.leaves[i]) for i in order)
+        if sources > MAX_SOURCES:
+            problem = f"joins {sources} populations, {MAX_SOURCES} are possible"
+            self.findings.refuse(layer.name, problem, "join fewer layers")
+            return
         self.current = [source for i in order for source in self.leaves[i]]
-        names = " + ".join(name for name, _ in self.current)
+        names = " + ".join(name for name, _ in self.current[:8]) + (" + …" if sources > 8 else "")
         self.findings.assume(layer.name, f"joins {names} along the channels, in this order")
 
 

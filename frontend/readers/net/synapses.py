@@ -123,6 +123,12 @@ def make_pool(layer: Layer, sources: list[Source], bias: NDArray[Any] | None, fi
     if spare[1] and (settings["padding"][1] or settings["dilation"][1] != 1):
         findings.refuse(layer.name, "pads and dilates a window that leaves a remainder", "pool without remainder")
         return []
+    wide = [k + p for k, p in zip(kernel.shape[2:], spare, strict=True)]
+    room = [n + 2 * p for n, p in zip(size, settings["padding"], strict=True)]
+    if any(k > n + p for k, n, p in zip(wide, room, spare, strict=True)) or channels * math.prod(wide) > MAX_WINDOW:
+        problem = f"has a window {kernel.shape[2:]} on {channels} channels of {tuple(size)}"
+        findings.refuse(layer.name, problem, f"use a window no larger than the image, of {MAX_WINDOW} weights in all")
+        return []
     large = np.zeros((channels, 1, *(k + p for k, p in zip(kernel.shape[2:], spare, strict=True))))
     large[:, :, spare[0] :, spare[1] :] = kernel
     padding = (spare[0], spare[1] or settings["padding"][1])
@@ -135,6 +141,8 @@ def make_pool(layer: Layer, sources: list[Source], bias: NDArray[Any] | None, fi
 
 
 _SETTINGS = ("stride", "padding", "dilation")
+MAX_WINDOW = 2**20
+"""Weights of a pooling, once for each channel."""
 
 
 def _part(layer: Layer, index: int, parts: list[NDArray[Any]]) -> str:
