@@ -32,6 +32,7 @@ from .nodes import (
     Population,
 )
 
+POOL_SPIKES = "put it behind spiking neurons, or train with average pooling"
 NO_LEAK = 1e9
 """A time constant beyond what 12 bits of decay can tell from none."""
 
@@ -124,7 +125,9 @@ def _pools_as_neurons(network: Network) -> Network:
             )
             if not spikes:
                 raise UnsupportedError(
-                    node.name, f"pools the result of {before}, no spikes", "put it behind spiking neurons"
+                    node.name,
+                    f"pools the result of {before}, no spikes",
+                    POOL_SPIKES,
                 )
             channels = network.shapes[source][0]
             window = np.ones((channels, 1, *node.kernel))

@@ -1,5 +1,6 @@
 """Pickled modules and state dicts become networks; what cannot be carried is named, layer by layer."""
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 from snn_compile.compiler import nodes as ir
 from snn_compile.compiler.findings import UnsupportedModelError
-from snn_compile.errors import ModelFileError, NetworkError, SnnCompileError
+from snn_compile.errors import ModelFileError, NetworkError, SnnCompileError, UnsupportedError
 from snn_compile.frontend.readers.options import ReadOptions
 from snn_compile.frontend.readers.pytorch import module_tree as tree
 from snn_compile.frontend.readers.pytorch.file import read_torch
+from snn_compile.frontend.readers.pytorch.neurons import per_neuron
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch = pytest.importorskip("torch")
@@ -83,7 +85,10 @@ def test_parametric_tau(tmp_path):
         (lambda: make(f"{JELLY}layer.NeuNorm"), r"1: is a spikingjelly.activation_based.layer.NeuNorm, which is not"),
         (lambda: nn.ReLU(), r"1: is a torch.nn.modules.activation.ReLU, which is not carried"),
         (lambda: nn.LSTM(2, 2), r"1: is a torch.nn.modules.rnn.LSTM, which is not carried"),
-        (lambda: nn.ModuleList([nn.ReLU()]), r"1: is a torch.nn.modules.container.ModuleList, which is not carried"),
+        (
+            lambda: nn.ModuleList([nn.ReLU()]),
+            r"1: is a torch.nn.modules.container.ModuleList, whose file does not say in which order its 1 parts compute",
+        ),
         (lambda: neuron("LIFNode", tau=0.5), r"1: its tau is 0.5 steps, at least 1 is needed"),
         (lambda: neuron("LIFNode", tau=float("nan")), r"1: its tau is nan, a number is needed"),
         (lambda: neuron("LIFNode", tau="slow"), r"1: its tau is 'slow', a number is needed"),
@@ -106,7 +111,7 @@ def test_unsupported_layers_are_named(tmp_path, layer, sentence):
 def test_hooks_and_shared_neurons(tmp_path):
     net = plain()
     net[0].register_forward_hook(print)
-    refused(tmp_path, net, "0: has forward hooks, which change what it computes")
+    refused(tmp_path, net, "0: has forward hooks, which may change what it computes")
     lif = neuron("LIFNode")
     net = nn.Sequential(nn.Linear(3, 2), lif, nn.Linear(2, 2), lif)
     refused(tmp_path, net, "3: is a second time the same neurons, which share their state")
@@ -374,5 +379,61 @@ def test_tensors_that_do_not_fit(tmp_path):
             with_state(tmp_path, {**STATE, **change}, toml)
     with pytest.raises(UnsupportedModelError, match=r"lif1: has no tensor lif1.beta and no setting beta; give beta"):
         with_state(tmp_path, {k: v for k, v in STATE.items() if k != "lif1.beta"}, toml)
-    with pytest.raises(ModelFileError, match=r"missing.toml: cannot be read \(No such file or directory\)"):
+    with pytest.raises(ModelFileError, match=r"missing.toml: does not exist"):
         read_torch(tmp_path / "net.pt", replace(OPTIONS, architecture=tmp_path / "missing.toml"))
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
+def test_what_wrappers_put_before_all_names(tmp_path, prefix):
+    toml = TOML.replace('"lif1", "out"', '"lif1"')
+    state = {**{prefix + key: shape for key, shape in STATE.items()}, "n_averaged": ()}
+    network = with_state(tmp_path, state, toml)
+    assert network.dump() == with_state(tmp_path, STATE, toml).dump()
+    (found,) = (f for f in network.findings if f.layer == "input" and f.kind == "assumed")
+    assert prefix in found.text
+
+
+def test_tensors_of_no_layer_can_be_ignored(tmp_path):
+    toml, state = TOML.replace('"lif1", "out"', '"lif1"'), {**STATE, "log_vars": (2,)}
+    with pytest.raises(ModelFileError, match=r"1 tensors that no layer of .* has \(log_vars\); describe all"):
+        with_state(tmp_path, state, toml)
+    assert with_state(tmp_path, state, 'ignore = ["log_vars"]' + toml).steps == 5
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("forward", print, "0: has a forward of its own, which may change"),
+        ("_forward_hooks", torch.ones(2), "0: has forward hooks, which may change"),
+        ("extra", torch.ones(2), "0: has the setting 'extra', which is a tensor"),
+    ],
+)
+def test_a_forward_of_its_own_and_settings_that_are_tensors(tmp_path, key, value, sentence):
+    net = plain()
+    setattr(net[0], key, value)
+    refused(tmp_path, net, sentence)
+
+
+def test_dict_keys_whose_hashes_could_collide(tmp_path):
+    torch.save({(i, i): i for i in range(600)}, tmp_path / "net.pt")
+    with pytest.raises(ModelFileError, match="has more than 500 dict keys that are tuples"):
+        read_torch(tmp_path / "net.pt", OPTIONS)
+
+
+def test_files_that_are_none(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ModelFileError, match="pipe: is no regular file; copy it to one"):
+        read_torch(tmp_path / "pipe", OPTIONS)
+    torch.save({"fc1.weight": torch.ones(3, 4)}, tmp_path / "net.pt")
+    with pytest.raises(ModelFileError, match="pipe: is no regular file"):
+        read_torch(tmp_path / "net.pt", ReadOptions(architecture=tmp_path / "pipe"))
+    torch.save({"fc1.weight": torch.ones(3, 4), "epoch": 3}, tmp_path / "net.pt")
+    with pytest.raises(ModelFileError, match="holds tensors, and 'epoch', which is none"):
+        read_torch(tmp_path / "net.pt", OPTIONS)
+
+
+def test_names_and_lists_in_an_architecture(tmp_path):
+    with pytest.raises(ModelFileError, match="its layer 1 has the name"):
+        with_state(tmp_path, STATE, TOML.replace('name = "fc1"', 'name = "f\\u001b[31mc1"'))
+    with pytest.raises(UnsupportedError, match="y: its R is a list, no array of numbers"):
+        per_neuron("y", "R", [1.0, [2.0]], None)

@@ -23,16 +23,19 @@ from typing import Any, Literal
 import msgspec
 from numpy.typing import NDArray
 
+from ....compiler.findings import Finding
 from ....compiler.network import Network
 from ....errors import ModelFileError
 from ..options import ReadOptions
 from .architecture_layers import KINDS, LayerKind
+from .archive import open_file
 from .chain import Chain
 from .layers import OptionalShape, Piece, refuse
 from .pickle import printable
 
 MAX_FILE = 2**20
 MAX_LAYERS = 500
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 UNUSED = ("num_batches_tracked", "mem", "syn", "spk")
 """Tensors that say nothing about a trained network."""
 
@@ -52,6 +55,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     input: _Input = msgspec.field(default_factory=_Input)
     steps: int | None = None
     votes: int = 1
+    ignore: list[str] = []
 
 
 def network_from_architecture(subject: str, state: State, path: Path, options: ReadOptions) -> Network:
@@ -63,6 +67,7 @@ def network_from_architecture(subject: str, state: State, path: Path, options: R
         NetworkError: the layers do not fit each other.
     """
     content = _read(path)
+    state, prefix = without_prefix(state, [str(layer.get("name", "")) for layer in content.layer])
     chain = Chain(subject, options)
     chain.votes = content.votes
     given = content.input
@@ -74,9 +79,28 @@ def network_from_architecture(subject: str, state: State, path: Path, options: R
     chain.begin(tuple(given.shape) if given.shape else options.input_shape or layers.first_shape(content.layer))
     for number, layer in enumerate(content.layer, start=1):
         layers.add(layer, number)
+    if prefix:
+        text = f"its tensors are named without {printable(prefix)}, which all of them begin with"
+        chain.findings.append(Finding("input", "assumed", text))
     network = chain.network(content.steps, given.encoding, given.max_value)
-    layers.check_unused()
+    layers.check_unused(content.ignore)
     return network
+
+
+def without_prefix(state: State, names: list[str]) -> tuple[State, str]:
+    """(tensors, prefix): what wrappers such as DataParallel put before all names is taken off, where no layer has it.
+
+    >>> import numpy as np
+    >>> without_prefix({"_orig_mod.fc.weight": np.ones(1), "n_averaged": np.ones(1)}, ["fc"])[1]
+    '_orig_mod.'
+    """
+    taken, plain = "", {key: array for key, array in state.items() if key != "n_averaged"}
+    while plain:
+        found = next((p for p in PREFIXES if all(key.startswith(p) for key in plain)), None)
+        if found is None or any(name.startswith(found) for name in names):
+            break
+        taken, plain = taken + found, {key.removeprefix(found): array for key, array in plain.items()}
+    return plain, taken
 
 
 def _agree(path: Path, content: _File, options: ReadOptions) -> None:
@@ -93,7 +117,7 @@ def _agree(path: Path, content: _File, options: ReadOptions) -> None:
 
 def _read(path: Path) -> _File:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             raw = file.read(MAX_FILE + 1)
     except OSError as error:
         raise ModelFileError(str(path), f"cannot be read ({error.strerror})", "check the path") from error
@@ -127,7 +151,8 @@ class _Layers:
         kind = layer.get("kind")
         known = KINDS.get(kind) if isinstance(kind, str) else None
         name = layer.get("name", f"{kind}{number}")
-        if not isinstance(name, str) or not 0 < len(name) <= 200 or name in self.chain.exits:
+        plain = isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable()
+        if not plain or name in self.chain.exits:
             raise ModelFileError(self.path, f"its layer {number} has the name {name!r}"[:200], "give each its own name")
         sources = layer.get("from")
         sources = [sources] if isinstance(sources, str) else sources
@@ -147,7 +172,8 @@ class _Layers:
         own = {key: value for key, value in layer.items() if key not in ("kind", "name", "from")}
         for key in own:
             if key not in kind.settings:
-                raise refuse(name, f"a {layer['kind']} has no setting {key!r}", f"use {', '.join(kind.settings)}")
+                way_out = f"use {', '.join(kind.settings)}" if kind.settings else "leave it out"
+                raise refuse(name, f"a {layer['kind']} has no setting {key!r}", way_out)
         return own
 
     def _arrays(self, name: str, kind: LayerKind) -> dict[str, NDArray[Any]]:
@@ -156,12 +182,12 @@ class _Layers:
         self.used |= {f"{name}.{key}" for key in found}
         return found
 
-    def check_unused(self) -> None:
-        left = [k for k in self.state if k not in self.used and k.rpartition(".")[2] not in UNUSED]
+    def check_unused(self, ignored: list[str]) -> None:
+        left = [k for k in self.state if k not in self.used and k.rpartition(".")[2] not in UNUSED and k not in ignored]
         if left:
             names = ", ".join(printable(key[:60]) for key in left[:3])
             problem = f"holds {len(left)} tensors that no layer of {self.path} has ({names})"
-            raise ModelFileError(self.chain.subject, problem, "describe all layers")
+            raise ModelFileError(self.chain.subject, problem, "describe all layers, or name them under ignore")
 
 
 def _is_text(value: Any) -> bool:

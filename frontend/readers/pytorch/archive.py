@@ -42,14 +42,17 @@ def open_file(path: Path) -> BinaryIO:
         raise ModelFileError(str(path), "is a directory", "give the model file in it")
     if not path.exists():
         raise ModelFileError(str(path), "does not exist", "check the path")
+    if not path.is_file():
+        raise ModelFileError(str(path), "is no regular file", "copy it to one")
     try:
         file = path.open("rb")
+        start = file.read(1)
+        file.seek(0)
     except OSError as error:
         raise ModelFileError(str(path), f"cannot be read ({error.strerror})", "check its permissions") from error
-    if not file.read(1):
+    if not start:
         file.close()
-        raise ModelFileError(str(path), "is empty", RETRAIN)
-    file.seek(0)
+        raise ModelFileError(str(path), "is empty", "write it again")
     return file
 
 

@@ -17,12 +17,11 @@ from .checkpoint import FORMAT, read_checkpoint
 from .module_pickle import ModuleUnpickler, Stub
 from .module_tree import MAX_WEIGHTS, Module, is_module, module_tree, unmask
 from .modules import network_from_module
-from .pickle import MAX_PICKLE
+from .pickle import MAX_PICKLE, printable
 from .tensors import Storages
 
 NESTED = ("state_dict", "model_state_dict", "net", "model", "network", "module")
 """Keys under which training scripts put the network beside optimiser and epoch."""
-PARALLEL = "module."
 SAVE = "save the model, or its state dict and give --architecture"
 
 
@@ -63,23 +62,31 @@ def read_torch(path: str | Path, options: ReadOptions | None = None) -> Network:
         raise ModelFileError(str(path), problem, "give --architecture with its layers")
     if sum(array.size for key, array in found.items() if key.endswith("_orig")) > MAX_WEIGHTS:
         raise ModelFileError(str(path), f"has more than {MAX_WEIGHTS} masked weights", "make the masks permanent")
-    return network_from_architecture(str(path), unmask(_without_prefix(found)), options.architecture, options)
+    return network_from_architecture(str(path), unmask(found), options.architecture, options)
 
 
 def _find(content: Any) -> Any:
     """The module or state dict, at the top or one level below."""
-    for value in [content, *([content.get(key) for key in NESTED] if isinstance(content, dict) else [])]:
-        if is_module(value):
-            return value
-        if isinstance(value, dict) and value and all(map(_is_entry, value.items())):
+    nested = [content.get(key) for key in NESTED] if isinstance(content, dict) else []
+    every = list(content.values()) if isinstance(content, dict) else []
+    others = [value for value in every if is_module(value) or _is_state(value)]
+    for value in [content, *nested, *(others if len(others) == 1 else [])]:
+        if is_module(value) or _is_state(value):
             return value
     return None
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(map(_is_entry, value.items()))
 
 
 def _no_model(content: Any) -> str:
     for value in [content, *(content.values() if isinstance(content, dict) else [])]:
         if isinstance(value, Stub):
             return f"names {value.name}, which is code, not data"
+    if isinstance(content, dict) and any(map(_is_entry, content.items())):
+        odd = next(key for key, value in content.items() if not _is_entry((key, value)))
+        return f"holds tensors, and {printable(str(odd)[:60])!r}, which is none"
     return "holds neither a module nor a state dict"
 
 
@@ -93,10 +100,3 @@ def _state_dict(root: Module) -> dict[str, NDArray[Any]]:
         for module in root.walk()
         for name, array in module.arrays.items()
     }
-
-
-def _without_prefix(state: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Without the name that DataParallel puts before all others."""
-    if all(key.startswith(PARALLEL) for key in state):
-        return {key.removeprefix(PARALLEL): array for key, array in state.items()}
-    return state

@@ -20,6 +20,8 @@ MAX_ENTRIES = 2**18
 MAX_WEIGHTS = 2**28
 """Of all layers of a network together."""
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+FORWARDS = ("forward", "__call__", "_call_impl", "_wrapped_call_impl", "_slow_forward")
+"""Set on one module, they change what it computes."""
 PRUNING = "torch.nn.utils.prune."
 SCALARS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
 CORRECT = "save the state dict of the model and give --architecture"
@@ -60,7 +62,8 @@ class Module:
     @property
     def hooks(self) -> list[str]:
         """Which kinds of hooks change what it computes; those of pruning are in its arrays already."""
-        return [key for key in HOOKS if not _only_pruning(self.attributes.get(key))]
+        own = [key for key in FORWARDS if key in self.attributes]
+        return own + [key for key in HOOKS if not _only_pruning(self.attributes.get(key))]
 
     def walk(self) -> Iterator[Module]:
         """It and everything below it."""
@@ -70,7 +73,9 @@ class Module:
 
 
 def _only_pruning(hooks: Any) -> bool:
-    values = list(hooks.values()) if isinstance(hooks, dict) else [hooks] if hooks else []
+    if hooks is None:
+        return True
+    values = list(hooks.values()) if isinstance(hooks, dict) else [hooks]
     return all(isinstance(hook, Stub) and hook.name.startswith(PRUNING) for hook in values)
 
 

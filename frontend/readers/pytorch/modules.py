@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ....compiler.findings import Finding
 from ....compiler.network import Network
 from ..options import ReadOptions
 from .chain import Chain
 from .layers import LAYERS, OptionalShape, Piece, refuse, short
-from .module_tree import Module, number
+from .module_tree import CORRECT, Module, number
 from .neurons import NO_LEAK, parametric_tau, spikingjelly
 
 JELLY = "spikingjelly.activation_based."
+DATA_PARALLEL = "torch.nn.parallel.data_parallel.DataParallel"
 SEQUENTIAL = "torch.nn.modules.container.Sequential"
 CONTAINERS = ("MultiStepContainer", "SeqToANNContainer", "StepModeContainer")
 NEURONS = ("LIFNode", "IFNode", "ParametricLIFNode")
@@ -54,7 +57,8 @@ class _Walk:
         """Adds a module, or what it contains."""
         if module.hooks:
             self.unsupported(
-                module, f"has {module.hooks[0].strip('_').replace('_', ' ')}, which change what it computes"
+                module,
+                f"has {module.hooks[0].strip('_').replace('_', ' ')} of its own, which may change what it computes",
             )
         elif _is_jelly(module, "neuron") and module.kind in NEURONS:
             self.neuron(module)
@@ -76,13 +80,18 @@ class _Walk:
 
     def other(self, module: Module) -> None:
         """A class of the user: its only child is taken for what it computes."""
-        foreign = module.cls.startswith(("torch.", "spikingjelly."))
+        if module.cls == DATA_PARALLEL and list(module.children) == ["module"]:
+            self.module(module.children["module"])
+            return
+        foreign = module.cls.startswith(("torch.", "spikingjelly.", "snntorch.", "norse."))
         if not foreign and not module.arrays and len(module.children) == 1:
             (child,) = module.children.values()
             text = f"the class {module.cls[:80]} is taken to compute nothing but its only part, {child.path}"
             self.chain.findings.append(Finding(module.label, "assumed", text))
             self.module(child)
-        elif module.children and not foreign:
+        elif module.cls.startswith(("snntorch.", "norse.")):
+            self.unsupported(module, f"is a {module.cls[:80]}, which pickles badly", CORRECT)
+        elif module.children and not _is_jelly(module, "neuron"):
             count = len(module.children)
             self.unsupported(
                 module, f"is a {module.cls[:80]}, whose file does not say in which order its {count} parts compute",
@@ -93,6 +102,11 @@ class _Walk:
 
     def layer(self, module: Module) -> None:
         settings = {key: number(value) for key, value in module.attributes.items()}
+        tensors = ("weight", "bias", *module.arrays)  # plain ones where a mask is pruned away
+        arrays = [key for key, value in settings.items() if isinstance(value, np.ndarray) and key not in tensors]
+        if arrays:
+            self.unsupported(module, f"has the setting {arrays[0][:80]!r}, which is a tensor", GIVE_ORDER)
+            return
         make = LAYERS.get(module.kind)
 
         def build(shape: OptionalShape) -> Piece | None:

@@ -19,6 +19,8 @@ from .layers import OTHER_LAYER, NeedsShapeError, OptionalShape, real, refuse, s
 NO_LEAK = 2.0**60
 """Steps: a membrane with this time constant loses nothing, in float64 exactly."""
 
+LATE = "its reset acts one step late, with no inhibition and no state_quant, as in snnTorch by default"
+
 Made = tuple[ir.LIF, tuple[Finding, ...]]
 
 
@@ -77,7 +79,13 @@ def snntorch(
     decay, synaptic = (tau_of(name, key, v, shape) for key, v in (("beta", beta), ("alpha", alpha)))
     late = reset_delay is not False and not (kind == "Leaky" and mechanism == "zero") and mechanism != "none"
     if late and reset_delay is None and kind != "Lapicque":
-        findings.append(Finding(name, "assumed", "its reset acts one step late, as in snnTorch by default"))
+        findings.append(
+            Finding(
+                name,
+                "assumed",
+                LATE,
+            )
+        )
     if mechanism == "subtract" and reset_delay is False:
         text = "a membrane above twice its threshold fires again at once, snnTorch without reset_delay waits a step"
         findings.append(Finding(name, "approximated", text, "train it with reset_delay=True"))
@@ -153,7 +161,10 @@ def time_constant(name: str, tau: Any) -> float:
 
 def per_neuron(name: str, key: str, value: Any, shape: OptionalShape) -> float | NDArray[Any]:
     """One number, or one for each neuron of `shape`, in its shape."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # lists of different lengths
+        raise refuse(name, f"its {key} is {short(value)}, no array of numbers", "correct it") from error
     if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         raise refuse(name, f"its {key} holds something that is no number", "train it again")
     array = array.astype(float)
