@@ -87,7 +87,7 @@ def test_parametric_tau(tmp_path):
         (lambda: nn.LSTM(2, 2), r"1: is a torch.nn.modules.rnn.LSTM, which is not carried"),
         (
             lambda: nn.ModuleList([nn.ReLU()]),
-            r"1: is a torch.nn.modules.container.ModuleList, whose file does not say in which order its 1 parts compute",
+            r"1: is a torch.nn.modules.container.ModuleList, whose file does not say in which ord",
         ),
         (lambda: neuron("LIFNode", tau=0.5), r"1: its tau is 0.5 steps, at least 1 is needed"),
         (lambda: neuron("LIFNode", tau=float("nan")), r"1: its tau is nan, a number is needed"),

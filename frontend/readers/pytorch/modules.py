@@ -56,10 +56,9 @@ class _Walk:
     def module(self, module: Module) -> None:
         """Adds a module, or what it contains."""
         if module.hooks:
-            self.unsupported(
-                module,
-                f"has {module.hooks[0].strip('_').replace('_', ' ')} of its own, which may change what it computes",
-            )
+            what = module.hooks[0]
+            what = "a forward of its own" if what in FORWARDS else what.strip("_").replace("_", " ")
+            self.unsupported(module, f"has {what}, which may change what it computes")
         elif _is_jelly(module, "neuron") and module.kind in NEURONS:
             self.neuron(module)
         elif _is_jelly(module, "layer") and module.kind == "VotingLayer":
