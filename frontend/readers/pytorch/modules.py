@@ -12,7 +12,7 @@ from ....compiler.network import Network
 from ..options import ReadOptions
 from .chain import Chain
 from .layers import LAYERS, OptionalShape, Piece, refuse, short
-from .module_tree import CORRECT, Module, number
+from .module_tree import CORRECT, FORWARDS, Module, number
 from .neurons import NO_LEAK, parametric_tau, spikingjelly
 
 JELLY = "spikingjelly.activation_based."
