@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,9 +40,10 @@ def read_tree(path: Path) -> Tree:
     open_file(path).close()
     seconds = SECONDS + path.stat().st_size / BYTES_PER_SECOND
     places = [str(Path(place).absolute()) for place in sys.path]
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("HDF5_")}  # no plug-ins
     command = [sys.executable, "-I", "-S", "-c", START, str(SCRIPT), str(path), *places]
     try:
-        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds)
+        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, env=plain)
     except subprocess.TimeoutExpired as error:
         problem = f"is damaged: the HDF5 library reads it for more than {seconds:.0f} s"
         raise ModelFileError(str(path), problem, AGAIN) from error
