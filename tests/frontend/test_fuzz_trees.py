@@ -25,8 +25,8 @@ READERS = {"nir": network_from_nir_tree, "net": network_from_net_tree}
 OTHERS = [
     "", "CUBA", "SDNN", "NIRGraph", "LIF", "a\nb", {}, {"type": "LIF"}, np.zeros(0), np.zeros((2, 0)), np.ones(1),
     np.float64(2.5), np.int64(-3), np.array([1, 2, 3]), np.full((2, 3), 0.5), np.full((3, 1, 2, 2), 2.0),
-    np.array([-1]), np.array(7), np.array([True, False]), np.array(["a", "b"]), np.array([[0, 1], [1, 0]]), np.full(2, 1e30),
-    np.array([2**40]), np.ones((2, 2, 2, 2, 2)),
+    np.array([-1]), np.array(7), np.array([True, False]), np.array(["a", "b"]), np.array([[0, 1], [1, 0]]),
+    np.full(2, 1e30), np.array([2**40]), np.ones((2, 2, 2, 2, 2)),
 ]  # fmt: skip
 
 
