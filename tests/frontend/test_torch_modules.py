@@ -106,7 +106,7 @@ def test_unsupported_layers_are_named(tmp_path, layer, sentence):
 def test_hooks_and_shared_neurons(tmp_path):
     net = plain()
     net[0].register_forward_hook(print)
-    refused(tmp_path, net, "0: has forward hooks, which change what it computes")
+    refused(tmp_path, net, "0: has forward hooks, so that it computes something else")
     lif = neuron("LIFNode")
     net = nn.Sequential(nn.Linear(3, 2), lif, nn.Linear(2, 2), lif)
     refused(tmp_path, net, "3: is a second time the same neurons, which share their state")

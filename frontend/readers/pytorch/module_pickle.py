@@ -174,6 +174,7 @@ class ModuleUnpickler(InertUnpickler):
         for key, value in zip(values[::2], values[1::2], strict=True):
             if not _is_key(key):
                 raise self._error(f"has a dict key of type {type(key).__name__}, text or a number is needed", PLAIN)
+            self._count_key(key)
             entries[key] = value
         self.stack.append(target)
 

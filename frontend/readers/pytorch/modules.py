@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ....compiler.findings import Finding
 from ....compiler.network import Network
 from ..options import ReadOptions
@@ -18,6 +20,15 @@ SEQUENTIAL = "torch.nn.modules.container.Sequential"
 CONTAINERS = ("MultiStepContainer", "SeqToANNContainer", "StepModeContainer")
 NEURONS = ("LIFNode", "IFNode", "ParametricLIFNode")
 TORCH_FILES = ("linear", "conv", "batchnorm", "pooling", "flatten", "dropout")
+SETTINGS = frozenset(
+    (
+        *("kernel_size", "stride", "padding", "padding_mode", "dilation", "groups", "ceil_mode", "divisor_override"),
+        *("return_indices", "output_size", "eps", "start_dim", "end_dim", "p"),
+        *("tau", "v_threshold", "v_reset", "decay_input", "_neuron_precision"),
+    )
+)
+"""The attributes that decide what a layer computes."""
+PLAIN_CLASS = "remove it before saving, or give --architecture with the layers that compute the same"
 GIVE_ORDER = "give --architecture with its layers in their order"
 CARRIED = "use a Sequential of Linear, Conv2d, BatchNorm, pools, Flatten, Dropout, LIFNode, IFNode, ParametricLIFNode"
 
@@ -52,9 +63,9 @@ class _Walk:
 
     def module(self, module: Module) -> None:
         """Adds a module, or what it contains."""
-        if module.hooks:
+        if module.changes:
             self.unsupported(
-                module, f"has {module.hooks[0].strip('_').replace('_', ' ')}, which change what it computes"
+                module, f"has {module.changes[0]}, so that it computes something else than its class", PLAIN_CLASS
             )
         elif _is_jelly(module, "neuron") and module.kind in NEURONS:
             self.neuron(module)
@@ -92,10 +103,10 @@ class _Walk:
             self.unsupported(module, f"is a {module.cls[:120]}, which is not carried")
 
     def layer(self, module: Module) -> None:
-        settings = {key: number(value) for key, value in module.attributes.items()}
         make = LAYERS.get(module.kind)
 
         def build(shape: OptionalShape) -> Piece | None:
+            settings = _settings(module)
             return None if make is None else Piece.of(make(module.label, settings, module.arrays, shape))
 
         self.chain.add(module.label, build, text=f"{module.kind}, carried as it is")
@@ -127,12 +138,26 @@ def _is_layer(module: Module) -> bool:
     return known and (torch or _is_jelly(module, "layer"))
 
 
+def _settings(module: Module) -> dict[str, Any]:
+    """Its attributes that a layer may ask for; a tensor of one element is a number.
+
+    Raises:
+        UnsupportedError: one is a larger tensor, which no setting can be.
+    """
+    values = {key: number(value) for key, value in module.attributes.items() if key in SETTINGS}
+    for key, value in values.items():
+        if isinstance(value, np.ndarray):
+            problem = f"its {key} is a tensor of shape {value.shape}, one value is needed"
+            raise refuse(module.label, problem, "correct it")
+    return values
+
+
 def _neurons(module: Module) -> Any:
     """SpikingJelly's neurons, of versions 0.0.0.0.14 and 2.0."""
-    values: Mapping[str, Any] = {key: number(value) for key, value in module.attributes.items()}
+    values: Mapping[str, Any] = _settings(module)
     surrogate = module.children.get("surrogate_function")
     spiking = surrogate is not None and surrogate.cls.startswith(f"{JELLY}surrogate.")
-    if surrogate is None or not spiking or surrogate.attributes.get("spiking") is not True:
+    if surrogate is None or surrogate.changes or not spiking or surrogate.attributes.get("spiking") is not True:
         raise refuse(module.label, "does not fire by a surrogate function of SpikingJelly that spikes", CARRIED)
     if values.get("_neuron_precision") is not None:
         raise refuse(module.label, "computes in another precision", "leave neuron_precision None")

@@ -82,7 +82,7 @@ def snntorch(
         text = "a membrane above twice its threshold fires again at once, snnTorch without reset_delay waits a step"
         findings.append(Finding(name, "approximated", text, "train it with reset_delay=True"))
     resets: dict[str, Literal["hard", "soft", "none"]] = {"subtract": "soft", "zero": "hard", "none": "none"}
-    if mechanism not in resets:
+    if not isinstance(mechanism, str) or mechanism not in resets:
         raise refuse(name, f"its reset_mechanism is {short(mechanism)}", f"use one of {', '.join(resets)}")
     if readout and mechanism != "none":
         raise refuse(name, f"its membrane is read out and reset by {mechanism}", "train it with reset_mechanism none")
@@ -153,7 +153,10 @@ def time_constant(name: str, tau: Any) -> float:
 
 def per_neuron(name: str, key: str, value: Any, shape: OptionalShape) -> float | NDArray[Any]:
     """One number, or one for each neuron of `shape`, in its shape."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise refuse(name, f"its {key} is a list of lists of different lengths", "correct it") from error
     if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         raise refuse(name, f"its {key} holds something that is no number", "train it again")
     array = array.astype(float)
