@@ -83,7 +83,7 @@ def test_parametric_tau(tmp_path):
         (lambda: make(f"{JELLY}layer.NeuNorm"), r"1: is a spikingjelly.activation_based.layer.NeuNorm, which is not"),
         (lambda: nn.ReLU(), r"1: is a torch.nn.modules.activation.ReLU, which is not carried"),
         (lambda: nn.LSTM(2, 2), r"1: is a torch.nn.modules.rnn.LSTM, which is not carried"),
-        (lambda: nn.ModuleList([nn.ReLU()]), r"1: is a torch.nn.modules.container.ModuleList, which is not carried"),
+        (lambda: nn.ModuleList([nn.ReLU()]), r"1: is a torch.nn.modules.container.ModuleList, whose file does not"),
         (lambda: neuron("LIFNode", tau=0.5), r"1: its tau is 0.5 steps, at least 1 is needed"),
         (lambda: neuron("LIFNode", tau=float("nan")), r"1: its tau is nan, a number is needed"),
         (lambda: neuron("LIFNode", tau="slow"), r"1: its tau is 'slow', a number is needed"),
@@ -374,5 +374,80 @@ def test_tensors_that_do_not_fit(tmp_path):
             with_state(tmp_path, {**STATE, **change}, toml)
     with pytest.raises(UnsupportedModelError, match=r"lif1: has no tensor lif1.beta and no setting beta; give beta"):
         with_state(tmp_path, {k: v for k, v in STATE.items() if k != "lif1.beta"}, toml)
-    with pytest.raises(ModelFileError, match=r"missing.toml: cannot be read \(No such file or directory\)"):
+    with pytest.raises(ModelFileError, match=r"missing.toml: does not exist; check the path"):
         read_torch(tmp_path / "net.pt", replace(OPTIONS, architecture=tmp_path / "missing.toml"))
+
+
+def test_max_pools_of_what_is_no_spike(tmp_path):
+    """`fold` turns a max pool of spikes into neurons, and can do nothing about one of other values."""
+    options = replace(OPTIONS, input_shape=(1, 4, 4))
+    sentence = "takes the largest of values of {}, which are no spikes; train with AvgPool2d, or pool the spikes behind"
+    conv, lif, pool = (lambda: nn.Conv2d(1, 1, 1)), (lambda: neuron("LIFNode")), (lambda: nn.MaxPool2d(2))
+    for layers, name, before in (
+        ((conv(), pool(), lif()), "1", "0"), ((pool(), conv(), lif()), "0", "input"),
+        ((conv(), lif(), pool(), pool()), "3", "2"), ((conv(), lif(), nn.AvgPool2d(2), pool(), lif()), "3", "2"),
+    ):  # fmt: skip
+        error = refused(tmp_path, nn.Sequential(*layers), f"{name}: {sentence.format(before)}", options)
+        assert [f.layer for f in error.findings if f.kind == "unsupported"] == [name]
+    read(tmp_path, nn.Sequential(conv(), lif(), nn.Dropout(), nn.Identity(), pool(), conv(), lif()), options)
+    unknown = nn.Sequential(conv(), make(f"{JELLY}neuron.QIFNode"), pool(), conv(), lif())
+    error = refused(tmp_path, unknown, "1: is a spikingjelly", options)
+    assert [f.layer for f in error.findings if f.kind == "unsupported"] == ["1"]
+    toml = """[input]\nshape=[1,4,4]\n[[layer]]\nkind="conv2d"\nname="c"\n[[layer]]\nkind="maxpool"\nkernel=2
+    [[layer]]\nkind="lif" """
+    with pytest.raises(UnsupportedModelError, match=f"maxpool2: {sentence.format('c')}"):
+        with_state(tmp_path, {"c.weight": (1, 1, 1, 1)}, toml)
+
+
+def test_wrappers_and_lists_of_torch(tmp_path):
+    dump = read(tmp_path, nn.Sequential(plain())).dump().replace("0.", "module.")
+    assert read(tmp_path, nn.DataParallel(plain())).dump() == dump
+    order = "whose file does not say in which order its 2 parts compute; give --architecture"
+    refused(tmp_path, nn.ModuleList(plain()), f"ModuleList: is a torch.nn.modules.container.ModuleList, {order}")
+    net = make(f"{JELLY}model.parametric_lif_net.MNISTNet")
+    net.a, net.b = nn.Linear(3, 2), neuron("LIFNode")
+    refused(tmp_path, net, f"MNISTNet: is a .*model.parametric_lif_net.MNISTNet, {order}")
+    other = make("snntorch._neurons.leaky.Leaky")
+    other.recurrent = nn.Linear(2, 2)
+    refused(tmp_path, plain(other), "1: is a snntorch.*, which is not read from a whole module; save the state dict")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (('name = "lif1"', 'name = "a\\u001b[31m"'), r"its layer 2 has the name 'a\\x1b\[31m'; give each its own name"),
+        (('name = "lif1"', f'name = "{"a" * 201}"'), "its layer 2 has the name 'aaa.*; give each its own name of up to"),
+        (('kind = "lif"', 'kind = "a\\u001b"'), r"out: is of kind 'a\\x1b'"),
+        (("votes = 2", '"a\\u001b[31m" = 2'), r"is no description of layers \(Object contains unknown field `a\?\[31m`"),
+        (('name = "fc1"', 'name = "fc1"\nx = 1'), "fc1: a linear has no setting 'x'; leave it out$"),
+        (('name = "lif1"', 'name = "lif1"\nreset_mechanism = ["x"]'), "lif1: its reset_mechanism is a list"),
+        (("lif1.beta", ""), ""),
+    ],
+)  # fmt: skip
+def test_descriptions_that_are_odd(tmp_path, change, sentence):
+    toml = TOML.replace('"lif1", "out"', '"lif1"').replace(*change)
+    if not sentence:
+        toml, sentence = toml.replace('name = "lif1"', 'name = "l"\nbeta = [1, [2]]'), "l: its beta is a list of lists"
+    with pytest.raises(SnnCompileError, match=sentence) as caught:
+        with_state(tmp_path, STATE, toml)
+    assert str(caught.value).isprintable()
+
+
+def test_constants_of_neurons_that_are_no_number(tmp_path):
+    toml = '[[layer]]\nkind="linear"\nname="fc"\n[[layer]]\nkind="{}"\nname="n"\n'
+    for kind, state, sentence in (
+        ("spikingjelly.ParametricLIFNode", {"n.w": (3,)}, r"n: its w has the shape \(3,\), one number is needed"),
+        ("snntorch.Leaky", {"n.beta": (), "n.graded_spikes_factor": (3,)}, "n: its graded_spikes_factor is a ndarray"),
+    ):
+        with pytest.raises(UnsupportedModelError, match=sentence):
+            with_state(tmp_path, {"fc.weight": (3, 4), **state}, toml.format(kind))
+
+
+def test_what_no_state_dict_says_about_snntorch(tmp_path):
+    toml = TOML.replace('"lif1", "out"', '"lif1"')
+    for given, late in (("", "its reset acts one step late, as in snnTorch by default; "), ("reset_delay = true", "")):
+        network = with_state(tmp_path, STATE, toml.replace('name = "lif1"', f'name = "lif1"\n{given}'))
+        (text,) = (f.text for f in network.findings if f.kind == "assumed")
+        assert (
+            text == f"{late}it has neither inhibition nor state_quant, which change its spikes and are in no state dict"
+        )

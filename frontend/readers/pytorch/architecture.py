@@ -27,8 +27,10 @@ from ....compiler.network import Network
 from ....errors import ModelFileError
 from ..options import ReadOptions
 from .architecture_layers import KINDS, LayerKind
+from .archive import open_regular
 from .chain import Chain
 from .layers import OptionalShape, Piece, refuse
+from .module_tree import MAX_NAME, is_name
 from .pickle import printable
 
 MAX_FILE = 2**20
@@ -92,17 +94,16 @@ def _agree(path: Path, content: _File, options: ReadOptions) -> None:
 
 
 def _read(path: Path) -> _File:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE + 1)
-    except OSError as error:
-        raise ModelFileError(str(path), f"cannot be read ({error.strerror})", "check the path") from error
+    with open_regular(path, "the description of the layers")[0] as file:
+        raw = file.read(MAX_FILE + 1)
     if len(raw) > MAX_FILE:
         raise ModelFileError(str(path), f"has more than {MAX_FILE} bytes", "give a description of layers")
     try:
         content = msgspec.toml.decode(raw, type=_File)
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
-        raise ModelFileError(str(path), f"is no description of layers ({error})", "correct it") from error
+        raise ModelFileError(
+            str(path), f"is no description of layers ({printable(str(error)[:200])})", "correct it"
+        ) from error
     if not 1 <= len(content.layer) <= MAX_LAYERS:
         raise ModelFileError(
             str(path), f"has {len(content.layer)} layers, 1 to {MAX_LAYERS} are possible", "correct it"
@@ -127,8 +128,9 @@ class _Layers:
         kind = layer.get("kind")
         known = KINDS.get(kind) if isinstance(kind, str) else None
         name = layer.get("name", f"{kind}{number}")
-        if not isinstance(name, str) or not 0 < len(name) <= 200 or name in self.chain.exits:
-            raise ModelFileError(self.path, f"its layer {number} has the name {name!r}"[:200], "give each its own name")
+        if not is_name(name) or not name or name in self.chain.exits:
+            way_out = f"give each its own name of up to {MAX_NAME} printable characters"
+            raise ModelFileError(self.path, f"its layer {number} has the name {name!r}"[:200], way_out)
         sources = layer.get("from")
         sources = [sources] if isinstance(sources, str) else sources
         if sources is not None and not (isinstance(sources, list) and sources and all(map(_is_text, sources))):
@@ -147,7 +149,8 @@ class _Layers:
         own = {key: value for key, value in layer.items() if key not in ("kind", "name", "from")}
         for key in own:
             if key not in kind.settings:
-                raise refuse(name, f"a {layer['kind']} has no setting {key!r}", f"use {', '.join(kind.settings)}")
+                way_out = f"use {', '.join(kind.settings)}" if kind.settings else "leave it out"
+                raise refuse(name, f"a {layer['kind']} has no setting {key!r}"[:200], way_out)
         return own
 
     def _arrays(self, name: str, kind: LayerKind) -> dict[str, NDArray[Any]]:

@@ -95,7 +95,7 @@ def module_tree(subject: str, root: Stub) -> Module:
     return _Reader(subject).module("", root, 0)
 
 
-def _is_name(value: Any) -> bool:
+def is_name(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= MAX_NAME and value.isprintable()
 
 
@@ -154,7 +154,7 @@ class _Reader:
 
     def _table(self, path: str, state: Mapping[Any, Any], key: str) -> dict[str, Any]:
         table = state.get(key, {})
-        if not isinstance(table, dict) or not all(map(_is_name, table)):
+        if not isinstance(table, dict) or not all(map(is_name, table)):
             raise self._error(f"its module {path!r} has {key} that are no dict of names")
         self._count(table)
         return table

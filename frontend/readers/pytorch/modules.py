@@ -12,11 +12,15 @@ from ....compiler.network import Network
 from ..options import ReadOptions
 from .chain import Chain
 from .layers import LAYERS, OptionalShape, Piece, refuse, short
-from .module_tree import Module, number
+from .module_tree import CORRECT, Module, number
 from .neurons import NO_LEAK, parametric_tau, spikingjelly
 
 JELLY = "spikingjelly.activation_based."
 SEQUENTIAL = "torch.nn.modules.container.Sequential"
+PARALLEL = ("torch.nn.parallel.data_parallel.DataParallel", "torch.nn.parallel.distributed.DistributedDataParallel")
+LISTS = ("torch.nn.modules.container.ModuleList", "torch.nn.modules.container.ModuleDict")
+FROM_STATE = ("snntorch.", "norse.")
+"""Libraries whose neurons are read from a state dict."""
 CONTAINERS = ("MultiStepContainer", "SeqToANNContainer", "StepModeContainer")
 NEURONS = ("LIFNode", "IFNode", "ParametricLIFNode")
 TORCH_FILES = ("linear", "conv", "batchnorm", "pooling", "flatten", "dropout")
@@ -74,6 +78,8 @@ class _Walk:
         elif module.cls == SEQUENTIAL or (_is_jelly(module, "layer") and module.kind in CONTAINERS):
             for child in module.children.values():
                 self.module(child)
+        elif module.cls in PARALLEL and list(module.children) == ["module"]:
+            self.module(module.children["module"])
         elif _is_layer(module):
             self.layer(module)
         else:
@@ -87,13 +93,15 @@ class _Walk:
 
     def other(self, module: Module) -> None:
         """A class of the user: its only child is taken for what it computes."""
-        foreign = module.cls.startswith(("torch.", "spikingjelly."))
+        foreign = module.cls.startswith(("torch.", "spikingjelly.", *FROM_STATE))
         if not foreign and not module.arrays and len(module.children) == 1:
             (child,) = module.children.values()
             text = f"the class {module.cls[:80]} is taken to compute nothing but its only part, {child.path}"
             self.chain.findings.append(Finding(module.label, "assumed", text))
             self.module(child)
-        elif module.children and not foreign:
+        elif module.cls.startswith(FROM_STATE):
+            self.unsupported(module, f"is a {module.cls[:120]}, which is not read from a whole module", CORRECT)
+        elif module.children and (not foreign or module.cls in LISTS or module.cls.startswith(f"{JELLY}model.")):
             count = len(module.children)
             self.unsupported(
                 module, f"is a {module.cls[:80]}, whose file does not say in which order its {count} parts compute",

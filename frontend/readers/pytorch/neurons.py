@@ -76,8 +76,10 @@ def snntorch(
     findings: list[Finding] = []
     decay, synaptic = (tau_of(name, key, v, shape) for key, v in (("beta", beta), ("alpha", alpha)))
     late = reset_delay is not False and not (kind == "Leaky" and mechanism == "zero") and mechanism != "none"
+    texts = ["it has neither inhibition nor state_quant, which change its spikes and are in no state dict"]
     if late and reset_delay is None and kind != "Lapicque":
-        findings.append(Finding(name, "assumed", "its reset acts one step late, as in snnTorch by default"))
+        texts.insert(0, "its reset acts one step late, as in snnTorch by default")
+    findings.append(Finding(name, "assumed", "; ".join(texts)))
     if mechanism == "subtract" and reset_delay is False:
         text = "a membrane above twice its threshold fires again at once, snnTorch without reset_delay waits a step"
         findings.append(Finding(name, "approximated", text, "train it with reset_delay=True"))
