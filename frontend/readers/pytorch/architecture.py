@@ -2,7 +2,7 @@
 
 ::
 
-    steps = 25                       # T; votes = 1
+    steps = 25                       # T; votes = 1; ignore = ["log_vars"]: tensors that belong to no layer
     [input]
     shape = [784]                    # encoding = "graded", max_value = 255, mean = [0.13], std = [0.31]
 
@@ -16,13 +16,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 from numpy.typing import NDArray
 
+from ....compiler.findings import Finding
 from ....compiler.network import Network
 from ....errors import ModelFileError
 from ..options import ReadOptions
@@ -32,13 +33,14 @@ from .chain import Chain
 from .layers import OptionalShape, Piece, refuse
 from .module_tree import MAX_NAME, is_name
 from .pickle import printable
+from .state_dict import AVERAGED, State, is_ignored, names, without_prefix
 
 MAX_FILE = 2**20
 MAX_LAYERS = 500
-UNUSED = ("num_batches_tracked", "mem", "syn", "spk")
+TENSORS = "tensors"
+"""What findings about the names of all tensors are said of."""
+UNUSED = ("num_batches_tracked", "mem", "syn", "spk", AVERAGED)
 """Tensors that say nothing about a trained network."""
-
-State = Mapping[str, NDArray[Any]]
 
 
 class _Input(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,6 +56,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     input: _Input = msgspec.field(default_factory=_Input)
     steps: int | None = None
     votes: int = 1
+    ignore: list[str] = []
 
 
 def network_from_architecture(subject: str, state: State, path: Path, options: ReadOptions) -> Network:
@@ -72,12 +75,17 @@ def network_from_architecture(subject: str, state: State, path: Path, options: R
         mean, std = given.mean or [0.0] * len(given.std or []), given.std or [1.0] * len(given.mean or [])
         chain.mean_std = mean, std
     _agree(path, content, options)
+    named = [layer["name"] for layer in content.layer if isinstance(layer.get("name"), str)]
+    state, prefix = without_prefix(state, named, content.ignore)
+    if prefix:
+        chain.findings.append(Finding(TENSORS, "assumed", f"the {prefix} before all their names is left out"))
     layers = _Layers(chain, state, str(path))
     chain.begin(tuple(given.shape) if given.shape else options.input_shape or layers.first_shape(content.layer))
     for number, layer in enumerate(content.layer, start=1):
         layers.add(layer, number)
+    layers.check_any()
     network = chain.network(content.steps, given.encoding, given.max_value)
-    layers.check_unused()
+    layers.check_unused(prefix, content.ignore)
     return network
 
 
@@ -108,6 +116,8 @@ def _read(path: Path) -> _File:
         raise ModelFileError(
             str(path), f"has {len(content.layer)} layers, 1 to {MAX_LAYERS} are possible", "correct it"
         )
+    if len(content.ignore) > MAX_LAYERS:
+        raise ModelFileError(str(path), f"ignores {len(content.ignore)} names, {MAX_LAYERS} are possible", "name parts")
     return content
 
 
@@ -159,12 +169,21 @@ class _Layers:
         self.used |= {f"{name}.{key}" for key in found}
         return found
 
-    def check_unused(self) -> None:
-        left = [k for k in self.state if k not in self.used and k.rpartition(".")[2] not in UNUSED]
+    def check_any(self) -> None:
+        """Says first, where layers are missed and no name of any fits, what the names are."""
+        missed = any(finding.kind == "unsupported" for finding in self.chain.findings)
+        if missed and not self.used and self.state:
+            problem = f"no layer of {self.path} has any of them, they are called {names(self.state)}"
+            self.chain.findings.insert(0, Finding(TENSORS, "unsupported", problem, "name the layers like them"))
+
+    def check_unused(self, prefix: str, ignored: Sequence[str]) -> None:
+        """Raises where a tensor belongs to no layer, unless the file says so."""
+        left = [key for key in self.state if key not in self.used and key.rpartition(".")[2] not in UNUSED]
+        left = [key for key in left if not is_ignored(key, prefix, ignored)]
         if left:
-            names = ", ".join(printable(key[:60]) for key in left[:3])
-            problem = f"holds {len(left)} tensors that no layer of {self.path} has ({names})"
-            raise ModelFileError(self.chain.subject, problem, "describe all layers")
+            problem = f"holds {len(left)} tensors that no layer of {self.path} has ({names(left)})"
+            known = ", ".join(f'"{printable(key[:60])}"' for key in left[:3])
+            raise ModelFileError(self.chain.subject, problem, f"describe all layers, or write ignore = [{known}]")
 
 
 def _is_text(value: Any) -> bool:
