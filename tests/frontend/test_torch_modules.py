@@ -415,8 +415,8 @@ def test_wrappers_and_lists_of_torch(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (('name = "lif1"', 'name = "a\\u001b[31m"'), r"its layer 2 has the name 'a\\x1b\[31m'; give each its"),
-        (('name = "lif1"', f'name = "{"a" * 201}"'), "its layer 2 has the name 'aaa.*; give each its own name of up to"),
+        (('name = "lif1"', 'name = "a\\u001b[31m"'), r"layer 2 has the name 'a\\x1b\[31m'; give each its"),
+        (('name = "lif1"', f'name = "{"a" * 201}"'), "layer 2 has the name 'aaa.*; give each its own name of up to"),
         (('kind = "lif"', 'kind = "a\\u001b"'), r"out: is of kind 'a\\x1b'"),
         (("votes = 2", '"a\\u001b[31m" = 2'), r"is no description of layers \(Object contains unknown field `a\?\["),
         (('name = "fc1"', 'name = "fc1"\nx = 1'), "fc1: a linear has no setting 'x'; leave it out$"),
