@@ -84,7 +84,7 @@ save plain values and tensors (a state dict) only
         self.storage = storage
         self.tensor = tensor
         self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: dict[str, Any] = {}  # by its number as text, whose hash no file can foresee
         self.marks = 0
         self.keys = 0
 
@@ -166,12 +166,12 @@ save plain values and tensors (a state dict) only
             raise self._error(f"its memo goes up to {index}, {MAX_MEMO} is possible")
         value = self._pop()
         self.stack.append(value)
-        self.memo[index] = value
+        self.memo[str(index)] = value
 
     def _get(self, index: int) -> None:
-        if index not in self.memo:
+        if str(index) not in self.memo:
             raise self._error(f"its pickle is damaged (memo {index} is missing)")
-        self.stack.append(self.memo[index])
+        self.stack.append(self.memo[str(index)])
 
     def _extend(self, values: list[Any]) -> None:
         target = self._pop()
