@@ -27,6 +27,8 @@ CLASSES = {
         f"{JELLY}layer.NeuNorm": torch.nn.Module,
         f"{JELLY}layer.SeqToANNContainer": torch.nn.Sequential,
         f"{JELLY}layer.stateless_wrapper.Linear": torch.nn.Linear,
+        f"{JELLY}model.parametric_lif_net.MNISTNet": torch.nn.Module,
+        "snntorch._neurons.leaky.Leaky": torch.nn.Module,
         "somebody.Net": torch.nn.Module,
     }.items()
 }  # fmt: skip
@@ -56,14 +58,14 @@ def importable():
         parts = path.split(".")
         for end in range(1, len(parts)):
             name = ".".join(parts[:end])
-            if name not in sys.modules or name.startswith(("spikingjelly", "somebody")):
+            if name not in sys.modules or name.startswith(("spikingjelly", "snntorch", "somebody")):
                 sys.modules.setdefault(name, types.ModuleType(name))
         setattr(sys.modules[path.rpartition(".")[0]], cls.__name__, cls)
     try:
         yield
     finally:
         for name in set(sys.modules) - set(before):
-            if name.startswith(("spikingjelly", "somebody")):
+            if name.startswith(("spikingjelly", "snntorch", "somebody")):
                 del sys.modules[name]
 
 

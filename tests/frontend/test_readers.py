@@ -81,6 +81,33 @@ def test_files_that_are_no_model(tmp_path):
             read_model(path)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_and_devices_are_not_opened(tmp_path, monkeypatch):
+    """A pipe without a writer lets whoever opens it wait for ever."""
+    pipe, model = tmp_path / "pipe", save(tmp_path / "model.pt", {"w": Tensor(np.zeros(1))})
+    os.mkfifo(pipe)
+    opened = []
+    real = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *args: opened.append(self) or real(self, *args))
+    for path in (pipe, Path("/dev/zero")):
+        with pytest.raises(ModelFileError, match=r"is no regular file; give the model file itself"):
+            read_model(path)
+        with pytest.raises(ModelFileError, match=r"is no regular file; give the description of the layers itself"):
+            read_model(model, ReadOptions(steps=1, architecture=path))
+    assert {path.name for path in opened} == {"model.pt"}
+    with pytest.raises(ModelFileError, match=r"is a directory; give the description of the layers in it"):
+        read_model(model, ReadOptions(steps=1, architecture=tmp_path))
+    for path in (Path("a\0b"), model / "below"):
+        with pytest.raises(ModelFileError, match=r"does not exist; check the path"):
+            read_model(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs Linux")
+def test_a_file_whose_first_byte_cannot_be_read():
+    with pytest.raises(ModelFileError, match=r"/proc/self/mem: cannot be read \(Input/output error\); check its perm"):
+        read_model("/proc/self/mem")
+
+
 @pytest.mark.skipif(os.name == "nt" or (hasattr(os, "geteuid") and os.geteuid() == 0), reason="root reads everything")
 def test_a_closed_file(tmp_path):
     path = save(tmp_path / "model.pt", checkpoint())

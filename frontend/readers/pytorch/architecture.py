@@ -2,7 +2,7 @@
 
 ::
 
-    steps = 25                       # T; votes = 1
+    steps = 25                       # T; votes = 1; ignore = ["log_vars"]: tensors that belong to no layer
     [input]
     shape = [784]                    # encoding = "graded", max_value = 255, mean = [0.13], std = [0.31]
 
@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,18 +28,19 @@ from ....compiler.network import Network
 from ....errors import ModelFileError
 from ..options import ReadOptions
 from .architecture_layers import KINDS, LayerKind
-from .archive import open_file
+from .archive import open_regular
 from .chain import Chain
 from .layers import OptionalShape, Piece, refuse
+from .module_tree import MAX_NAME, is_name
 from .pickle import printable
+from .state_dict import AVERAGED, State, is_ignored, names, without_prefix
 
 MAX_FILE = 2**20
 MAX_LAYERS = 500
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
-UNUSED = ("num_batches_tracked", "mem", "syn", "spk")
+TENSORS = "tensors"
+"""What findings about the names of all tensors are said of."""
+UNUSED = ("num_batches_tracked", "mem", "syn", "spk", AVERAGED)
 """Tensors that say nothing about a trained network."""
-
-State = Mapping[str, NDArray[Any]]
 
 
 class _Input(msgspec.Struct, forbid_unknown_fields=True):
@@ -67,7 +68,6 @@ def network_from_architecture(subject: str, state: State, path: Path, options: R
         NetworkError: the layers do not fit each other.
     """
     content = _read(path)
-    state, prefix = without_prefix(state, [str(layer.get("name", "")) for layer in content.layer])
     chain = Chain(subject, options)
     chain.votes = content.votes
     given = content.input
@@ -75,32 +75,18 @@ def network_from_architecture(subject: str, state: State, path: Path, options: R
         mean, std = given.mean or [0.0] * len(given.std or []), given.std or [1.0] * len(given.mean or [])
         chain.mean_std = mean, std
     _agree(path, content, options)
+    named = [layer["name"] for layer in content.layer if isinstance(layer.get("name"), str)]
+    state, prefix = without_prefix(state, named, content.ignore)
+    if prefix:
+        chain.findings.append(Finding(TENSORS, "assumed", f"the {prefix} before all their names is left out"))
     layers = _Layers(chain, state, str(path))
     chain.begin(tuple(given.shape) if given.shape else options.input_shape or layers.first_shape(content.layer))
     for number, layer in enumerate(content.layer, start=1):
         layers.add(layer, number)
-    if prefix:
-        text = f"its tensors are named without {printable(prefix)}, which all of them begin with"
-        chain.findings.append(Finding("input", "assumed", text))
+    layers.check_any()
     network = chain.network(content.steps, given.encoding, given.max_value)
-    layers.check_unused(content.ignore)
+    layers.check_unused(prefix, content.ignore)
     return network
-
-
-def without_prefix(state: State, names: list[str]) -> tuple[State, str]:
-    """(tensors, prefix): what wrappers such as DataParallel put before all names is taken off, where no layer has it.
-
-    >>> import numpy as np
-    >>> without_prefix({"_orig_mod.fc.weight": np.ones(1), "n_averaged": np.ones(1)}, ["fc"])[1]
-    '_orig_mod.'
-    """
-    taken, plain = "", {key: array for key, array in state.items() if key != "n_averaged"}
-    while plain:
-        found = next((p for p in PREFIXES if all(key.startswith(p) for key in plain)), None)
-        if found is None or any(name.startswith(found) for name in names):
-            break
-        taken, plain = taken + found, {key.removeprefix(found): array for key, array in plain.items()}
-    return plain, taken
 
 
 def _agree(path: Path, content: _File, options: ReadOptions) -> None:
@@ -116,21 +102,22 @@ def _agree(path: Path, content: _File, options: ReadOptions) -> None:
 
 
 def _read(path: Path) -> _File:
-    try:
-        with open_file(path) as file:
-            raw = file.read(MAX_FILE + 1)
-    except OSError as error:
-        raise ModelFileError(str(path), f"cannot be read ({error.strerror})", "check the path") from error
+    with open_regular(path, "the description of the layers")[0] as file:
+        raw = file.read(MAX_FILE + 1)
     if len(raw) > MAX_FILE:
         raise ModelFileError(str(path), f"has more than {MAX_FILE} bytes", "give a description of layers")
     try:
         content = msgspec.toml.decode(raw, type=_File)
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
-        raise ModelFileError(str(path), f"is no description of layers ({error})", "correct it") from error
+        raise ModelFileError(
+            str(path), f"is no description of layers ({printable(str(error)[:200])})", "correct it"
+        ) from error
     if not 1 <= len(content.layer) <= MAX_LAYERS:
         raise ModelFileError(
             str(path), f"has {len(content.layer)} layers, 1 to {MAX_LAYERS} are possible", "correct it"
         )
+    if len(content.ignore) > MAX_LAYERS:
+        raise ModelFileError(str(path), f"ignores {len(content.ignore)} names, {MAX_LAYERS} are possible", "name parts")
     return content
 
 
@@ -151,9 +138,9 @@ class _Layers:
         kind = layer.get("kind")
         known = KINDS.get(kind) if isinstance(kind, str) else None
         name = layer.get("name", f"{kind}{number}")
-        plain = isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable()
-        if not plain or name in self.chain.exits:
-            raise ModelFileError(self.path, f"its layer {number} has the name {name!r}"[:200], "give each its own name")
+        if not is_name(name) or not name or name in self.chain.exits:
+            way_out = f"give each its own name of up to {MAX_NAME} printable characters"
+            raise ModelFileError(self.path, f"its layer {number} has the name {name!r}"[:200], way_out)
         sources = layer.get("from")
         sources = [sources] if isinstance(sources, str) else sources
         if sources is not None and not (isinstance(sources, list) and sources and all(map(_is_text, sources))):
@@ -173,7 +160,7 @@ class _Layers:
         for key in own:
             if key not in kind.settings:
                 way_out = f"use {', '.join(kind.settings)}" if kind.settings else "leave it out"
-                raise refuse(name, f"a {layer['kind']} has no setting {key!r}", way_out)
+                raise refuse(name, f"a {layer['kind']} has no setting {key!r}"[:200], way_out)
         return own
 
     def _arrays(self, name: str, kind: LayerKind) -> dict[str, NDArray[Any]]:
@@ -182,12 +169,21 @@ class _Layers:
         self.used |= {f"{name}.{key}" for key in found}
         return found
 
-    def check_unused(self, ignored: list[str]) -> None:
-        left = [k for k in self.state if k not in self.used and k.rpartition(".")[2] not in UNUSED and k not in ignored]
+    def check_any(self) -> None:
+        """Says first, where layers are missed and no name of any fits, what the names are."""
+        missed = any(finding.kind == "unsupported" for finding in self.chain.findings)
+        if missed and not self.used and self.state:
+            problem = f"no layer of {self.path} has any of them, they are called {names(self.state)}"
+            self.chain.findings.insert(0, Finding(TENSORS, "unsupported", problem, "name the layers like them"))
+
+    def check_unused(self, prefix: str, ignored: Sequence[str]) -> None:
+        """Raises where a tensor belongs to no layer, unless the file says so."""
+        left = [key for key in self.state if key not in self.used and key.rpartition(".")[2] not in UNUSED]
+        left = [key for key in left if not is_ignored(key, prefix, ignored)]
         if left:
-            names = ", ".join(printable(key[:60]) for key in left[:3])
-            problem = f"holds {len(left)} tensors that no layer of {self.path} has ({names})"
-            raise ModelFileError(self.chain.subject, problem, "describe all layers, or name them under ignore")
+            problem = f"holds {len(left)} tensors that no layer of {self.path} has ({names(left)})"
+            known = ", ".join(f'"{printable(key[:60])}"' for key in left[:3])
+            raise ModelFileError(self.chain.subject, problem, f"describe all layers, or write ignore = [{known}]")
 
 
 def _is_text(value: Any) -> bool:

@@ -53,7 +53,10 @@ def _jelly(kind: str) -> Make:
         decay_input: Any = settings.get("decay_input", True)
         tau: Any = settings.get("tau", 2.0)
         if kind == "ParametricLIFNode":
-            tau = parametric_tau(float(number(needed(name, arrays, "w").astype(float))))
+            w = needed(name, arrays, "w")
+            if w.size != 1:
+                raise refuse(name, f"its w has the shape {w.shape}, one number is needed", "correct it")
+            tau = parametric_tau(float(w.item()))
         elif kind == "IFNode":
             tau, decay_input = NO_LEAK, False
         return Piece.of(spikingjelly(name, tau, settings.get("v_threshold", 1.0), reset, decay_input))
@@ -99,7 +102,7 @@ def _truth(name: str, settings: Settings, key: str, default: bool) -> bool:
 def _snntorch(kind: str) -> Make:
     def make(name: str, settings: Settings, arrays: Arrays, shape: OptionalShape) -> Piece:
         factor = number(arrays.get("graded_spikes_factor"))
-        if factor is not None and factor != 1:
+        if factor is not None and (isinstance(factor, np.ndarray) or factor != 1):
             raise refuse(name, f"its graded_spikes_factor is {short(factor)}", "put the factor into the next weights")
         node, findings = _torch_neurons(name, kind, settings, arrays, shape)
         if not kind.startswith("R"):

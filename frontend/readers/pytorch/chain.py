@@ -17,6 +17,7 @@ from .layers import NeedsShapeError, OptionalShape, Piece, refuse
 from .module_tree import MAX_WEIGHTS
 
 MAX_VALUES = 2**26
+POOL_SPIKES = "train with AvgPool2d, or pool the spikes behind the neurons"
 INPUT = "input"
 
 
@@ -40,6 +41,7 @@ class Chain:
         self.findings: list[Finding] = []
         self.exits: dict[str, str] = {}
         self.shapes: dict[str, OptionalShape] = {}
+        self.spikes: dict[str, bool | None] = {}
         self.waiting: list[tuple[str, str]] = []
         self.copies: dict[str, list[str]] = {}
         self.last = INPUT
@@ -48,7 +50,7 @@ class Chain:
         """The input's shape, None where it cannot be known."""
         if shape is not None and not (all(n < MAX_VALUES for n in shape) and math.prod(shape) <= MAX_VALUES):
             raise ModelFileError(self.subject, f"has more than {MAX_VALUES} input values", "correct the input's shape")
-        self.exits[INPUT], self.shapes[INPUT] = INPUT, shape
+        self.exits[INPUT], self.shapes[INPUT], self.spikes[INPUT] = INPUT, shape, False
         if self.mean_std is not None:
             mean, std = (np.asarray(values, float) for values in self.mean_std)
             self.add("normalise", lambda _: Piece.of(ir.Normalise("normalise", mean=mean, std=std)))
@@ -67,6 +69,7 @@ class Chain:
         try:
             piece = make(shape)
             nodes = {node.name: node for node in piece.nodes} if piece else {}
+            self._check_pool(name, piece, nodes, heard)
             after = nodes[piece.entry].output_shape(shape) if piece and shape is not None else shape
             self._check_size(name, nodes, after)
         except (UnsupportedError, NetworkError) as error:
@@ -75,13 +78,28 @@ class Chain:
             self.exits[name], self.shapes[name], self.last = name, None, name
             return
         self.findings.append(Finding(name, "exact", text))
-        self.shapes[name] = after
+        self.shapes[name], self.spikes[name] = after, self._gives_spikes(piece, heard)
         if piece is None:
             self.exits[name] = self.exits.get(heard[0], heard[0])
         else:
             self.findings += piece.findings
             self._take(name, piece, nodes[piece.entry], heard)
         self.last = name
+
+    def _check_pool(self, name: str, piece: Piece | None, nodes: Mapping[str, ir.Node], heard: Sequence[str]) -> None:
+        """The largest of values that are no spikes is nothing that neurons could find."""
+        pools = piece is not None and isinstance(nodes[piece.entry], ir.MaxPool2d)
+        if pools and self.spikes.get(heard[0]) is False:
+            raise refuse(name, f"takes the largest of values of {heard[0]}, which are no spikes", POOL_SPIKES)
+
+    def _gives_spikes(self, piece: Piece | None, heard: Sequence[str]) -> bool | None:
+        """Whether a layer gives 0 and 1; None where that is not known."""
+        last = next((node for node in piece.nodes if node.name == piece.exit), None) if piece else None
+        return (
+            self.spikes.get(heard[0])
+            if last is None or isinstance(last, ir.Dropout)
+            else isinstance(last, ir.Population)
+        )
 
     def _check_size(self, name: str, nodes: Mapping[str, ir.Node], shape: OptionalShape) -> None:
         self.weights += sum(n.weight.size for n in nodes.values() if isinstance(n, (ir.Linear, ir.Conv2d)))

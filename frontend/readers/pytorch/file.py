@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ....compiler.network import Network
@@ -14,14 +13,13 @@ from ..options import ReadOptions
 from .architecture import network_from_architecture
 from .archive import TorchArchive
 from .checkpoint import FORMAT, read_checkpoint
-from .module_pickle import ModuleUnpickler, Stub
+from .module_pickle import ModuleUnpickler
 from .module_tree import MAX_WEIGHTS, Module, is_module, module_tree, unmask
 from .modules import network_from_module
-from .pickle import MAX_PICKLE, printable
+from .pickle import MAX_PICKLE
+from .state_dict import find_model, no_model
 from .tensors import Storages
 
-NESTED = ("state_dict", "model_state_dict", "net", "model", "network", "module")
-"""Keys under which training scripts put the network beside optimiser and epoch."""
 SAVE = "save the model, or its state dict and give --architecture"
 
 
@@ -49,9 +47,9 @@ def read_torch(path: str | Path, options: ReadOptions | None = None) -> Network:
         options.refuse_others(path, "a checkpoint of snn-train", ())
         return read_checkpoint(path)
     options.refuse_others(path, "a PyTorch file", ("steps", "encoding", "max_value", "input_shape", "architecture"))
-    found = _find(content)
+    found = find_model(content)
     if found is None:
-        raise ModelFileError(str(path), _no_model(content), SAVE)
+        raise ModelFileError(str(path), no_model(content), SAVE)
     if is_module(found):
         root = module_tree(str(path), found)
         if options.architecture is None:
@@ -63,35 +61,6 @@ def read_torch(path: str | Path, options: ReadOptions | None = None) -> Network:
     if sum(array.size for key, array in found.items() if key.endswith("_orig")) > MAX_WEIGHTS:
         raise ModelFileError(str(path), f"has more than {MAX_WEIGHTS} masked weights", "make the masks permanent")
     return network_from_architecture(str(path), unmask(found), options.architecture, options)
-
-
-def _find(content: Any) -> Any:
-    """The module or state dict, at the top or one level below."""
-    nested = [content.get(key) for key in NESTED] if isinstance(content, dict) else []
-    every = list(content.values()) if isinstance(content, dict) else []
-    others = [value for value in every if is_module(value) or _is_state(value)]
-    for value in [content, *nested, *(others if len(others) == 1 else [])]:
-        if is_module(value) or _is_state(value):
-            return value
-    return None
-
-
-def _is_state(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value) and all(map(_is_entry, value.items()))
-
-
-def _no_model(content: Any) -> str:
-    for value in [content, *(content.values() if isinstance(content, dict) else [])]:
-        if isinstance(value, Stub):
-            return f"names {value.name}, which is code, not data"
-    if isinstance(content, dict) and any(map(_is_entry, content.items())):
-        odd = next(key for key, value in content.items() if not _is_entry((key, value)))
-        return f"holds tensors, and {printable(str(odd)[:60])!r}, which is none"
-    return "holds neither a module nor a state dict"
-
-
-def _is_entry(item: tuple[Any, Any]) -> bool:
-    return isinstance(item[0], str) and isinstance(item[1], np.ndarray)
 
 
 def _state_dict(root: Module) -> dict[str, NDArray[Any]]:

@@ -28,7 +28,6 @@ TENSOR_3 = "torch._utils._rebuild_tensor_v3"
 PARAMETER_WITH_STATE = "torch._utils._rebuild_parameter_with_state"
 RECONSTRUCTORS = ("copyreg._reconstructor", "copy_reg._reconstructor")
 MAX_TUPLE_KEY = 16
-MAX_TUPLE_KEYS = 500
 STATE_DICT = "save the state dict of the unquantised model and give --architecture"
 
 TensorOfType = Callable[[Any, Any, Any, Any, str], Any]
@@ -74,7 +73,6 @@ class ModuleUnpickler(InertUnpickler):
     ) -> None:
         super().__init__(subject, storage, tensor)
         self.tensor_of_type = tensor_of_type
-        self.tuple_keys = 0
 
     def _execute(self, name: str, arg: Any) -> None:
         if name in ("INT", "LONG", "LONG4"):
@@ -176,9 +174,7 @@ class ModuleUnpickler(InertUnpickler):
         for key, value in zip(values[::2], values[1::2], strict=True):
             if not _is_key(key):
                 raise self._error(f"has a dict key of type {type(key).__name__}, text or a number is needed", PLAIN)
-            self.tuple_keys += isinstance(key, tuple)
-            if self.tuple_keys > MAX_TUPLE_KEYS:  # their hashes have no seed, so a file can let them all collide
-                raise self._error(f"has more than {MAX_TUPLE_KEYS} dict keys that are tuples", STATE_DICT)
+            self._count_key(key)
             entries[key] = value
         self.stack.append(target)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ....errors import ModelFileError
 from .module_pickle import Stub
+from .pickle import printable
 
 MAX_MODULES = 2000
 MAX_DEPTH = 32
@@ -20,8 +21,9 @@ MAX_ENTRIES = 2**18
 MAX_WEIGHTS = 2**28
 """Of all layers of a network together."""
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
-FORWARDS = ("forward", "__call__", "_call_impl", "_wrapped_call_impl", "_slow_forward")
-"""Set on one module, they change what it computes."""
+HOOK_FLAGS = ("_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called")
+METHODS = ("__call__", "_call_impl", "_wrapped_call_impl", "_compiled_call_impl", "_slow_forward")
+"""Set on an object they replace what its class computes, like everything whose name ends in ``forward``."""
 PRUNING = "torch.nn.utils.prune."
 SCALARS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
 CORRECT = "save the state dict of the model and give --architecture"
@@ -60,10 +62,13 @@ class Module:
         return self.path or self.kind
 
     @property
-    def hooks(self) -> list[str]:
-        """Which kinds of hooks change what it computes; those of pruning are in its arrays already."""
-        own = [key for key in FORWARDS if key in self.attributes]
-        return own + [key for key in HOOKS if not _only_pruning(self.attributes.get(key))]
+    def changes(self) -> list[str]:
+        """What changes what its class computes: hooks (those of pruning are in its arrays already) and own methods."""
+        hooks = [key for key in HOOKS if not _only_pruning(self.attributes.get(key))]
+        hooks += [key for key in HOOK_FLAGS if not _is_empty(self.attributes.get(key))]
+        own = [key for key in self.attributes if key.endswith("forward") or key.startswith("neuronal_")]
+        own += [key for key in METHODS if self.attributes.get(key) is not None]
+        return [key.strip("_").replace("_", " ") for key in hooks] + [f"its own {printable(key[:60])}" for key in own]
 
     def walk(self) -> Iterator[Module]:
         """It and everything below it."""
@@ -73,10 +78,12 @@ class Module:
 
 
 def _only_pruning(hooks: Any) -> bool:
-    if hooks is None:
-        return True
-    values = list(hooks.values()) if isinstance(hooks, dict) else [hooks]
+    values = list(hooks.values()) if isinstance(hooks, dict) else [] if _is_empty(hooks) else [hooks]
     return all(isinstance(hook, Stub) and hook.name.startswith(PRUNING) for hook in values)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, (dict, list, tuple)) and not value)
 
 
 def module_tree(subject: str, root: Stub) -> Module:
@@ -88,7 +95,7 @@ def module_tree(subject: str, root: Stub) -> Module:
     return _Reader(subject).module("", root, 0)
 
 
-def _is_name(value: Any) -> bool:
+def is_name(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= MAX_NAME and value.isprintable()
 
 
@@ -147,7 +154,7 @@ class _Reader:
 
     def _table(self, path: str, state: Mapping[Any, Any], key: str) -> dict[str, Any]:
         table = state.get(key, {})
-        if not isinstance(table, dict) or not all(map(_is_name, table)):
+        if not isinstance(table, dict) or not all(map(is_name, table)):
             raise self._error(f"its module {path!r} has {key} that are no dict of names")
         self._count(table)
         return table

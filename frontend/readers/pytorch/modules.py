@@ -12,15 +12,27 @@ from ....compiler.network import Network
 from ..options import ReadOptions
 from .chain import Chain
 from .layers import LAYERS, OptionalShape, Piece, refuse, short
-from .module_tree import CORRECT, FORWARDS, Module, number
+from .module_tree import CORRECT, Module, number
 from .neurons import NO_LEAK, parametric_tau, spikingjelly
 
 JELLY = "spikingjelly.activation_based."
-DATA_PARALLEL = "torch.nn.parallel.data_parallel.DataParallel"
 SEQUENTIAL = "torch.nn.modules.container.Sequential"
+PARALLEL = ("torch.nn.parallel.data_parallel.DataParallel", "torch.nn.parallel.distributed.DistributedDataParallel")
+LISTS = ("torch.nn.modules.container.ModuleList", "torch.nn.modules.container.ModuleDict")
+FROM_STATE = ("snntorch.", "norse.")
+"""Libraries whose neurons are read from a state dict."""
 CONTAINERS = ("MultiStepContainer", "SeqToANNContainer", "StepModeContainer")
 NEURONS = ("LIFNode", "IFNode", "ParametricLIFNode")
 TORCH_FILES = ("linear", "conv", "batchnorm", "pooling", "flatten", "dropout")
+SETTINGS = frozenset(
+    (
+        *("kernel_size", "stride", "padding", "padding_mode", "dilation", "groups", "ceil_mode", "divisor_override"),
+        *("return_indices", "output_size", "eps", "start_dim", "end_dim", "p"),
+        *("tau", "v_threshold", "v_reset", "decay_input", "_neuron_precision"),
+    )
+)
+"""The attributes that decide what a layer computes."""
+PLAIN_CLASS = "remove it before saving, or give --architecture with the layers that compute the same"
 GIVE_ORDER = "give --architecture with its layers in their order"
 CARRIED = "use a Sequential of Linear, Conv2d, BatchNorm, pools, Flatten, Dropout, LIFNode, IFNode, ParametricLIFNode"
 
@@ -55,10 +67,10 @@ class _Walk:
 
     def module(self, module: Module) -> None:
         """Adds a module, or what it contains."""
-        if module.hooks:
-            what = module.hooks[0]
-            what = "a forward of its own" if what in FORWARDS else what.strip("_").replace("_", " ")
-            self.unsupported(module, f"has {what}, which may change what it computes")
+        if module.changes:
+            self.unsupported(
+                module, f"has {module.changes[0]}, so that it computes something else than its class", PLAIN_CLASS
+            )
         elif _is_jelly(module, "neuron") and module.kind in NEURONS:
             self.neuron(module)
         elif _is_jelly(module, "layer") and module.kind == "VotingLayer":
@@ -66,6 +78,8 @@ class _Walk:
         elif module.cls == SEQUENTIAL or (_is_jelly(module, "layer") and module.kind in CONTAINERS):
             for child in module.children.values():
                 self.module(child)
+        elif module.cls in PARALLEL and list(module.children) == ["module"]:
+            self.module(module.children["module"])
         elif _is_layer(module):
             self.layer(module)
         else:
@@ -79,18 +93,15 @@ class _Walk:
 
     def other(self, module: Module) -> None:
         """A class of the user: its only child is taken for what it computes."""
-        if module.cls == DATA_PARALLEL and list(module.children) == ["module"]:
-            self.module(module.children["module"])
-            return
-        foreign = module.cls.startswith(("torch.", "spikingjelly.", "snntorch.", "norse."))
+        foreign = module.cls.startswith(("torch.", "spikingjelly.", *FROM_STATE))
         if not foreign and not module.arrays and len(module.children) == 1:
             (child,) = module.children.values()
             text = f"the class {module.cls[:80]} is taken to compute nothing but its only part, {child.path}"
             self.chain.findings.append(Finding(module.label, "assumed", text))
             self.module(child)
-        elif module.cls.startswith(("snntorch.", "norse.")):
-            self.unsupported(module, f"is a {module.cls[:80]}, which pickles badly", CORRECT)
-        elif module.children and not _is_jelly(module, "neuron"):
+        elif module.cls.startswith(FROM_STATE):
+            self.unsupported(module, f"is a {module.cls[:120]}, which is not read from a whole module", CORRECT)
+        elif module.children and (not foreign or module.cls in LISTS or module.cls.startswith(f"{JELLY}model.")):
             count = len(module.children)
             self.unsupported(
                 module, f"is a {module.cls[:80]}, whose file does not say in which order its {count} parts compute",
@@ -100,15 +111,10 @@ class _Walk:
             self.unsupported(module, f"is a {module.cls[:120]}, which is not carried")
 
     def layer(self, module: Module) -> None:
-        settings = {key: number(value) for key, value in module.attributes.items()}
-        tensors = ("weight", "bias", *module.arrays)  # plain ones where a mask is pruned away
-        arrays = [key for key, value in settings.items() if isinstance(value, np.ndarray) and key not in tensors]
-        if arrays:
-            self.unsupported(module, f"has the setting {arrays[0][:80]!r}, which is a tensor", GIVE_ORDER)
-            return
         make = LAYERS.get(module.kind)
 
         def build(shape: OptionalShape) -> Piece | None:
+            settings = _settings(module)
             return None if make is None else Piece.of(make(module.label, settings, module.arrays, shape))
 
         self.chain.add(module.label, build, text=f"{module.kind}, carried as it is")
@@ -140,12 +146,26 @@ def _is_layer(module: Module) -> bool:
     return known and (torch or _is_jelly(module, "layer"))
 
 
+def _settings(module: Module) -> dict[str, Any]:
+    """Its attributes that a layer may ask for; a tensor of one element is a number.
+
+    Raises:
+        UnsupportedError: one is a larger tensor, which no setting can be.
+    """
+    values = {key: number(value) for key, value in module.attributes.items() if key in SETTINGS}
+    for key, value in values.items():
+        if isinstance(value, np.ndarray):
+            problem = f"its {key} is a tensor of shape {value.shape}, one value is needed"
+            raise refuse(module.label, problem, "correct it")
+    return values
+
+
 def _neurons(module: Module) -> Any:
     """SpikingJelly's neurons, of versions 0.0.0.0.14 and 2.0."""
-    values: Mapping[str, Any] = {key: number(value) for key, value in module.attributes.items()}
+    values: Mapping[str, Any] = _settings(module)
     surrogate = module.children.get("surrogate_function")
     spiking = surrogate is not None and surrogate.cls.startswith(f"{JELLY}surrogate.")
-    if surrogate is None or not spiking or surrogate.attributes.get("spiking") is not True:
+    if surrogate is None or surrogate.changes or not spiking or surrogate.attributes.get("spiking") is not True:
         raise refuse(module.label, "does not fire by a surrogate function of SpikingJelly that spikes", CARRIED)
     if values.get("_neuron_precision") is not None:
         raise refuse(module.label, "computes in another precision", "leave neuron_precision None")

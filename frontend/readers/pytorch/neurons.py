@@ -19,8 +19,6 @@ from .layers import OTHER_LAYER, NeedsShapeError, OptionalShape, real, refuse, s
 NO_LEAK = 2.0**60
 """Steps: a membrane with this time constant loses nothing, in float64 exactly."""
 
-LATE = "its reset acts one step late, with no inhibition and no state_quant, as in snnTorch by default"
-
 Made = tuple[ir.LIF, tuple[Finding, ...]]
 
 
@@ -78,19 +76,15 @@ def snntorch(
     findings: list[Finding] = []
     decay, synaptic = (tau_of(name, key, v, shape) for key, v in (("beta", beta), ("alpha", alpha)))
     late = reset_delay is not False and not (kind == "Leaky" and mechanism == "zero") and mechanism != "none"
+    texts = ["it has neither inhibition nor state_quant, which change its spikes and are in no state dict"]
     if late and reset_delay is None and kind != "Lapicque":
-        findings.append(
-            Finding(
-                name,
-                "assumed",
-                LATE,
-            )
-        )
+        texts.insert(0, "its reset acts one step late, as in snnTorch by default")
+    findings.append(Finding(name, "assumed", "; ".join(texts)))
     if mechanism == "subtract" and reset_delay is False:
         text = "a membrane above twice its threshold fires again at once, snnTorch without reset_delay waits a step"
         findings.append(Finding(name, "approximated", text, "train it with reset_delay=True"))
     resets: dict[str, Literal["hard", "soft", "none"]] = {"subtract": "soft", "zero": "hard", "none": "none"}
-    if mechanism not in resets:
+    if not isinstance(mechanism, str) or mechanism not in resets:
         raise refuse(name, f"its reset_mechanism is {short(mechanism)}", f"use one of {', '.join(resets)}")
     if readout and mechanism != "none":
         raise refuse(name, f"its membrane is read out and reset by {mechanism}", "train it with reset_mechanism none")
@@ -163,8 +157,8 @@ def per_neuron(name: str, key: str, value: Any, shape: OptionalShape) -> float |
     """One number, or one for each neuron of `shape`, in its shape."""
     try:
         array = np.asarray(value)
-    except ValueError as error:  # lists of different lengths
-        raise refuse(name, f"its {key} is {short(value)}, no array of numbers", "correct it") from error
+    except ValueError as error:
+        raise refuse(name, f"its {key} is a list of lists of different lengths", "correct it") from error
     if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         raise refuse(name, f"its {key} holds something that is no number", "train it again")
     array = array.astype(float)

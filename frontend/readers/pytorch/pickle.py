@@ -20,6 +20,10 @@ MAX_OPCODES = 2**20
 MAX_MARKS = 64
 MAX_MEMO = 2**20
 MAX_INT_BITS = 64
+MAX_KEYS = 4096
+"""Keys of dicts that are no text: unlike that of text, their hash can be foreseen, and equal ones cost time."""
+TUPLE_KEY = 16
+"""How many of them a tuple counts for."""
 
 PLAIN = "save plain values and tensors (a state dict) only"
 
@@ -80,8 +84,9 @@ save plain values and tensors (a state dict) only
         self.storage = storage
         self.tensor = tensor
         self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: dict[str, Any] = {}  # by its number as text, whose hash no file can foresee
         self.marks = 0
+        self.keys = 0
 
     def load(self, data: bytes) -> Any:
         """The object that the pickle describes: dicts, lists, tuples, strings, numbers, and what `tensor` gives."""
@@ -161,12 +166,12 @@ save plain values and tensors (a state dict) only
             raise self._error(f"its memo goes up to {index}, {MAX_MEMO} is possible")
         value = self._pop()
         self.stack.append(value)
-        self.memo[index] = value
+        self.memo[str(index)] = value
 
     def _get(self, index: int) -> None:
-        if index not in self.memo:
+        if str(index) not in self.memo:
             raise self._error(f"its pickle is damaged (memo {index} is missing)")
-        self.stack.append(self.memo[index])
+        self.stack.append(self.memo[str(index)])
 
     def _extend(self, values: list[Any]) -> None:
         target = self._pop()
@@ -175,6 +180,14 @@ save plain values and tensors (a state dict) only
         target.extend(values)
         self.stack.append(target)
 
+    def _count_key(self, key: Any) -> None:
+        """Raises where keys that somebody may have chosen for their hash become many."""
+        if not isinstance(key, (str, bytes)):
+            self.keys += TUPLE_KEY if isinstance(key, tuple) else 1
+        if self.keys > MAX_KEYS:
+            limit = f"{MAX_KEYS} numbers or {MAX_KEYS // TUPLE_KEY} tuples are possible"
+            raise self._error(f"has too many keys of dicts that are no text, {limit}", "save the state dict alone")
+
     def _set_items(self, values: list[Any]) -> None:
         target = self._pop()
         if not isinstance(target, dict) or len(values) % 2:
@@ -182,6 +195,7 @@ save plain values and tensors (a state dict) only
         for key, value in zip(values[::2], values[1::2], strict=True):
             if not isinstance(key, (str, int)):
                 raise self._error(f"has a dict key of type {type(key).__name__}, text or an integer is needed", PLAIN)
+            self._count_key(key)
             target[key] = value
         self.stack.append(target)
 
