@@ -451,3 +451,9 @@ def test_what_no_state_dict_says_about_snntorch(tmp_path):
         assert (
             text == f"{late}it has neither inhibition nor state_quant, which change its spikes and are in no state dict"
         )
+
+
+def test_an_infinite_threshold_is_a_readout(tmp_path):
+    net = nn.Sequential(nn.Linear(3, 2), neuron("LIFNode", v_threshold=float("inf"), tau=4.0))
+    (readout,) = (node for node in read(tmp_path, net).nodes if isinstance(node, ir.LIF))
+    assert (readout.fires, readout.tau) == ("never", 4.0)
