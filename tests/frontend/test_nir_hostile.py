@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from snn_compile.errors import ModelFileError, NetworkError
+from snn_compile.frontend.readers import budget
 from snn_compile.frontend.readers.nir.graph import read_nir
 from snn_compile.frontend.readers.options import ReadOptions
 
@@ -118,7 +119,7 @@ def test_graphs_that_contradict_themselves(tmp_path, nodes, links, sentence):
     ("Conv2d", {"weight": np.ones((3, 1, 1, 1)), "groups": np.array(2)}, "3 channels in 2 groups"),
     ("Conv2d", {"weight": np.ones((1, 1, 1, 1)), "input_shape": np.array([3, 3])}, "its input_shape is not that"),
     ("AvgPool2d", {"kernel_size": np.array(2**14), "padding": np.array(2**14), "stride": np.array(2**13)},
-     "its kernel is"),
+     "its kernel for all channels is"),
 ])  # fmt: skip
 def test_layers_that_would_not_fit_into_memory_or_make_no_sense(tmp_path, kind, values, sentence):
     usual = {"stride": np.array(1), "padding": np.array(0), "dilation": np.array(1), "groups": np.array(1)}
@@ -128,6 +129,23 @@ def test_layers_that_would_not_fit_into_memory_or_make_no_sense(tmp_path, kind, 
         ("t", "Threshold", {"threshold": np.array(1.0)}), ("out", "Output", {"shape": np.array([1, 4, 4])}),
     )  # fmt: skip
     refused(tmp_path, sentence, graph=graph, error=NetworkError)
+
+
+@pytest.mark.parametrize(("kind", "values"), [
+    ("AvgPool2d", {"kernel_size": np.array(3), "padding": np.array(1), "stride": np.array(1)}),
+    ("Conv2d", {"weight": np.ones((1, 1, 2, 2)), "padding": "same", "stride": np.array(1), "dilation": np.array(1),
+                "groups": np.array(1), "bias": np.zeros(1)}),
+])  # fmt: skip
+def test_kernels_that_are_made_are_counted_over_all_layers(tmp_path, monkeypatch, kind, values):
+    """Two of 3 by 3."""
+    graph = chain(
+        ("in", "Input", {"shape": np.array([1, 4, 4])}), ("a", kind, values), ("b", kind, values),
+        ("t", "Threshold", {"threshold": np.array(1.0)}), ("out", "Output", {"shape": np.array([1, 4, 4])}),
+    )  # fmt: skip
+    monkeypatch.setattr(budget, "MOST", 18)
+    assert read(tmp_path, graph).by_name["b"].weight.size == 9
+    monkeypatch.setattr(budget, "MOST", 17)
+    refused(tmp_path, "b: its kernel .* is .*, with it the layers have more than 17 numbers", None, graph, NetworkError)
 
 
 def test_edges_that_double_at_every_layer_end_in_a_sentence(tmp_path):
