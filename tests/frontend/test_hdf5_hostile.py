@@ -223,6 +223,19 @@ def test_a_child_that_crashes_is_a_sentence(kind, tmp_path, monkeypatch, script,
         kind.read(kind.save(tmp_path / "crash"), GIVEN)
 
 
+def test_the_child_loads_no_plugins(kind, tmp_path, monkeypatch):
+    """What the surroundings tell HDF5 does not reach it, but for the locks that some file systems need off."""
+    for name in ("HDF5_PLUGIN_PATH", "HDF5_VOL_CONNECTOR", "HDF5_DRIVER", "HDF5_USE_FILE_LOCKING"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setattr(hdf5_child, "SCRIPT", tmp_path / "script.py")
+    hdf5_child.SCRIPT.write_text(
+        "import os; raise ValueError({k: os.environ[k] for k in os.environ if k[:4] == 'HDF5'})"
+    )
+    told = r"\{'HDF5_USE_FILE_LOCKING': 'x', 'HDF5_PLUGIN_PRELOAD': '::'\}"
+    with pytest.raises(ModelFileError, match=told):
+        kind.read(kind.save(tmp_path / "told"), GIVEN)
+
+
 def test_both_readers_ask_the_child(kind, tmp_path, monkeypatch):
     """Files named by their content; a file of the user's with a module's name beside them is not run."""
     (tmp_path / "h5py.py").write_text("raise SystemExit(3)")

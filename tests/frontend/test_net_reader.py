@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 import pytest
 from snn_compile.compiler.findings import UnsupportedModelError
-from snn_compile.errors import ModelFileError, SnnCompileError
+from snn_compile.errors import ModelFileError, NetworkError, SnnCompileError
+from snn_compile.frontend.readers import budget
 from snn_compile.frontend.readers.net import file as net_file
 from snn_compile.frontend.readers.net.network import read_net
 from snn_compile.frontend.readers.options import ReadOptions
@@ -66,6 +67,10 @@ def test_rest_after_a_spike(tmp_path) -> None:
     assert any("NetX ignores it" in finding.text for finding in network.findings)
 
 
+def pool(size):
+    return conv(np.ones((1, 1, *size)), [2, 1, 1], stride=size) | {"type": "pool"}
+
+
 def refusals():
     eye = np.eye(2)
     image = {"type": "input", "shape": [2, 4, 4]}
@@ -88,6 +93,16 @@ def refusals():
         "bias": ([dense(eye, bias=[1.0, 2.0, 3.0])], r"dense0: has biases of the shape \(3,\) for 2 outputs"),
         "size": ([dense(eye), dense(np.ones((2, 3)))], r"dense1: has weights of the shape \(2, 3\) for 2 inputs"),
         "shape": ([dense(eye) | {"shape": [3]}], r"dense0: has the shape \(2,\) by its weights, the file says \(3,\)"),
+        "scalar shape": ([dense(eye) | {"shape": 3}], r"dense0: has the shape \(2,\) by its weights"),
+        "scalar bias": ([dense(eye, bias=1)], r"dense0: has biases of the shape \(\) for 2 outputs"),
+        "scalar delay": ([dense(eye, delay=1), dense(eye, delay=1)], "dense1: delays the answer of the network"),
+        "text flag": ([dense(eye, {**CUBA, "gradedSpike": b"no"})], "dense0: neuron/gradedSpike is a text, numbers"),
+        "text exponent": ([dense(eye, {**CUBA, "wgtExp": b"2"})], "dense0: neuron/wgtExp is a text, numbers"),
+        "text sigma": ([dense(eye, {**SDNN, "sigma_output": b"x"})], "dense0: neuron/sigma_output is a text, numbers"),
+        "text delay": ([dense(eye, delay=b"x") | {"type": "dense_rec", "weight_rec": eye}], "dense_rec0: delay is"),
+        "array type": ([dense(eye, {**CUBA, "type": [1, 2]})], "dense0: neuron/type holds 2 numbers, a text is needed"),
+        "array activation": ([dense(eye, {**SDNN, "activation": [1, 2]})], "dense0: neuron/activation holds 2 numbers"),
+        "wide pool": ([image, pool([4, 400])], r"pool1: has a window \(4, 400\) that is larger than its image"),
         "huge": ([image, conv(kernel, [3, 2, 2], padding=[4000, 4000])], "conv1: has 192096012 neurons"),
     }  # fmt: skip
 
@@ -151,34 +166,25 @@ def test_too_many_layers(tmp_path, monkeypatch) -> None:
         read_net(write_layers(tmp_path / "many.net", [dense(np.eye(2)), dense(np.eye(2))]), NONE)
 
 
-def test_concats_of_all_that_came_before(tmp_path):
-    layers = [dense(np.ones((2, 2)))]
-    for _ in range(60):
-        layers.append({"type": "concat", "layers": list(range(len(layers)))})
-    with pytest.raises(UnsupportedModelError, match=r"concat9: joins 256 populations, 250 are possible"):
-        read_net(write_layers(tmp_path / "net.net", layers), ReadOptions())
+def test_joined_layers_do_not_double_for_ever(tmp_path) -> None:
+    """Each concat names all that came before, so that each has twice the sources of the one before it."""
+    layers = [dense(np.eye(2))]
+    layers += [{"type": "concat", "layers": list(range(n))} for n in range(1, 15)]
+    with pytest.raises(UnsupportedModelError, match="concat9: joins 256 sources") as caught:
+        read_net(write_layers(tmp_path / "doubled.net", layers), NONE)
+    texts = [finding.text for finding in caught.value.findings]
+    assert texts[-2] == f"joins {' + '.join(['neurons0'] * 8)} and 120 more along the channels, in this order"
 
 
-def test_a_window_larger_than_its_image_takes_no_memory(tmp_path):
-    pool = {"type": "pool", "weight": np.ones((1, 1, 1, 2**18), np.int8), "stride": [1, 1], "shape": [1024, 1, 1]}
-    layers = [{"type": "input", "shape": [1024, 1, 1024]}, {**pool, "neuron": CUBA}]
-    with pytest.raises(UnsupportedModelError, match=r"pool1: has a window .* on 1024 channels of \(1, 1024\)"):
-        read_net(write_layers(tmp_path / "net.net", layers), ReadOptions())
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"bias": np.int64(3)}, "net.net: |dense0: "),
-        ({"neuron": {**CUBA, "gradedSpike": "yes"}}, "layer/0/neuron/gradedSpike is a text, numbers are needed"),
-        ({"neuron": {**CUBA, "wgtExp": "2"}}, "neuron/wgtExp is a text"),
-        ({"neuron": {**SDNN, "sigma_output": "no"}}, "neuron/sigma_output is a text"),
-        ({"delay": np.bytes_(b"late")}, "layer/0/delay is a text"),
-        ({"neuron": {**CUBA, "type": np.arange(3)}}, "layer/0/neuron/type holds numbers, a word is needed"),
-        ({"neuron": {**SDNN, "activation": np.arange(3)}}, "neuron/activation holds numbers, a word is needed"),
-    ],
-)
-def test_fields_of_another_kind_are_sentences(tmp_path, change, sentence):
-    layer = {**dense(np.ones((2, 2))), **change}
-    with pytest.raises(SnnCompileError, match=sentence):
-        read_net(write_layers(tmp_path / "net.net", [layer]), ReadOptions())
+def test_pools_and_delays_together_stay_within_a_budget(tmp_path, monkeypatch) -> None:
+    """One kernel of 2 channels by 2 by 2, one delay for each of 2 by 2 by 2 neurons: 16 numbers."""
+    image, halved = {"type": "input", "shape": [2, 4, 4]}, pool([2, 2]) | {"shape": [2, 2, 2]}
+    path = write_layers(tmp_path / "p.net", [image, halved | {"delay": [1, 2]}, dense(np.ones((2, 8)))])
+    monkeypatch.setattr(budget, "MOST", 16)
+    assert read_net(path, NONE).by_name["delay1"].steps.tolist() == [1] * 4 + [2] * 4
+    monkeypatch.setattr(budget, "MOST", 15)
+    with pytest.raises(NetworkError, match="pool1: the delay of each of its neurons is .* more than 15 numbers"):
+        read_net(path, NONE)
+    monkeypatch.setattr(budget, "MOST", 7)
+    with pytest.raises(NetworkError, match="pool1: its kernel for all channels is .* more than 7 numbers"):
+        read_net(path, NONE)

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from snn_compile.errors import ModelFileError, NetworkError
+from snn_compile.frontend.readers import budget
 from snn_compile.frontend.readers.nir.graph import read_nir
 from snn_compile.frontend.readers.options import ReadOptions
 
@@ -111,14 +112,14 @@ def test_graphs_that_contradict_themselves(tmp_path, nodes, links, sentence):
 @pytest.mark.parametrize(("kind", "values", "sentence"), [
     ("Conv2d", {"weight": np.ones((1, 1, 1, 1)), "padding": np.array(2**30)}, "its shape is|c: .* possible"),
     ("Conv2d", {"weight": np.ones((1, 1, 2, 2)), "padding": "same", "dilation": np.array(2**25 + 1)},
-     "its kernel is"),
+     "its kernel with its dilation is"),
     ("Conv2d", {"weight": np.ones((1, 1, 1, 1)), "padding": "full"}, "its padding is 'full', same or valid"),
     ("Conv2d", {"weight": np.ones((1, 1, 1, 1)), "stride": np.array(0)}, "stride is 0, 2 whole numbers of at least 1"),
     ("Conv2d", {"weight": np.ones((1, 1, 1, 1)), "stride": np.array(1.5)}, "stride is 1.5"),
     ("Conv2d", {"weight": np.ones((3, 1, 1, 1)), "groups": np.array(2)}, "3 channels in 2 groups"),
     ("Conv2d", {"weight": np.ones((1, 1, 1, 1)), "input_shape": np.array([3, 3])}, "its input_shape is not that"),
     ("AvgPool2d", {"kernel_size": np.array(2**14), "padding": np.array(2**14), "stride": np.array(2**13)},
-     "its kernel is"),
+     "its kernel for all channels is"),
 ])  # fmt: skip
 def test_layers_that_would_not_fit_into_memory_or_make_no_sense(tmp_path, kind, values, sentence):
     usual = {"stride": np.array(1), "padding": np.array(0), "dilation": np.array(1), "groups": np.array(1)}
@@ -128,6 +129,23 @@ def test_layers_that_would_not_fit_into_memory_or_make_no_sense(tmp_path, kind, 
         ("t", "Threshold", {"threshold": np.array(1.0)}), ("out", "Output", {"shape": np.array([1, 4, 4])}),
     )  # fmt: skip
     refused(tmp_path, sentence, graph=graph, error=NetworkError)
+
+
+@pytest.mark.parametrize(("kind", "values"), [
+    ("AvgPool2d", {"kernel_size": np.array(3), "padding": np.array(1), "stride": np.array(1)}),
+    ("Conv2d", {"weight": np.ones((1, 1, 2, 2)), "padding": "same", "stride": np.array(1), "dilation": np.array(1),
+                "groups": np.array(1), "bias": np.zeros(1)}),
+])  # fmt: skip
+def test_kernels_that_are_made_are_counted_over_all_layers(tmp_path, monkeypatch, kind, values):
+    """Two of 3 by 3."""
+    graph = chain(
+        ("in", "Input", {"shape": np.array([1, 4, 4])}), ("a", kind, values), ("b", kind, values),
+        ("t", "Threshold", {"threshold": np.array(1.0)}), ("out", "Output", {"shape": np.array([1, 4, 4])}),
+    )  # fmt: skip
+    monkeypatch.setattr(budget, "MOST", 18)
+    assert read(tmp_path, graph).by_name["b"].weight.size == 9
+    monkeypatch.setattr(budget, "MOST", 17)
+    refused(tmp_path, "b: its kernel .* is .*, with it the layers have more than 17 numbers", None, graph, NetworkError)
 
 
 def test_edges_that_double_at_every_layer_end_in_a_sentence(tmp_path):
@@ -147,17 +165,3 @@ def test_names_are_made_safe_and_stay_apart(tmp_path):
     graph["edges"] = [("in", "ü \n"), ("ü \n", "lif"), ("in", "ü \t"), ("ü \t", "lif"), ("lif", "out")]
     names = [node.name for node in read(tmp_path, graph).nodes]
     assert len(set(names)) == 4 and all(re.fullmatch(r"[\w.\-]+", name, re.ASCII) for name in names)
-
-
-def test_small_files_that_stand_for_large_kernels(tmp_path):
-    pool = {"kernel_size": np.array([4096, 4095]), "stride": np.ones(2, int), "padding": np.array([2048, 2047])}
-    nodes = {"in": {"type": "Input", "shape": np.ones(3, int)}}
-    nodes |= {f"p{i}": {"type": "AvgPool2d", **pool} for i in range(60)}
-    nodes |= {"y": {"type": "LI", "tau": np.ones((1, 1, 1)), "r": np.ones((1, 1, 1)), "v_leak": np.zeros((1, 1, 1))}}
-    nodes |= {"out": {"type": "Output", "shape": np.ones(3, int)}}
-    names = list(nodes)
-    graph = {"type": "NIRGraph", "nodes": nodes, "edges": list(zip(names, names[1:], strict=False))}
-    with pytest.raises(
-        NetworkError, match=r"p2: its kernel is .*; with those before it .* weights, 33554432 are possib"
-    ):
-        read(tmp_path, graph)

@@ -22,6 +22,8 @@ BYTES_PER_SECOND = 5e6
 """Time limit of the child: `SECONDS`, and more by the size of the file; 1 GiB out of 120 MB takes about 20 s."""
 AGAIN = "write it again with nir.write or lava-dl's export_hdf5"
 SCRIPT = Path(__file__).with_name("tree.py")
+KEPT = ("HDF5_USE_FILE_LOCKING",)
+"""Some network file systems need it."""
 START = """
 import sys
 script, sys.path[:] = sys.argv.pop(1), sys.argv[2:]
@@ -40,10 +42,11 @@ def read_tree(path: Path) -> Tree:
     open_file(path).close()
     seconds = SECONDS + path.stat().st_size / BYTES_PER_SECOND
     places = [str(Path(place).absolute()) for place in sys.path]
-    plain = {key: value for key, value in os.environ.items() if not key.startswith("HDF5_")}  # no plug-ins
     command = [sys.executable, "-I", "-S", "-c", START, str(SCRIPT), str(path), *places]
     try:
-        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, env=plain)
+        run = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, env=_environment()
+        )
     except subprocess.TimeoutExpired as error:
         problem = f"is damaged: the HDF5 library reads it for more than {seconds:.0f} s"
         raise ModelFileError(str(path), problem, AGAIN) from error
@@ -56,6 +59,12 @@ def read_tree(path: Path) -> Tree:
     if "problem" in told:
         raise ModelFileError(str(path), told["problem"], told["way_out"])
     return _unpack(told["tree"], memoryview(content))
+
+
+def _environment() -> dict[str, str]:
+    """This process's, in which HDF5 is told nothing but whether to lock files, and to load no plugins."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HDF5_") or key in KEPT}
+    return kept | {"HDF5_PLUGIN_PRELOAD": "::"}
 
 
 def _unpack(told: dict[str, Any], content: memoryview) -> Tree:

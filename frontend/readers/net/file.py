@@ -22,11 +22,6 @@ MAX_LAYERS = 250
 EXPORT = "export it again with lava-dl's export_hdf5"
 
 
-TEXTS = ("type", "neuron/type", "neuron/activation")
-NUMBERS = ("delay", "neuron/gradedSpike", "neuron/wgtExp", "neuron/weight_exp", "neuron/sigma_output")
-"""Fields that have to be words, and fields whose numbers are looked at as they are."""
-
-
 @dataclass(frozen=True)
 class Layer:
     """One group of `/layer`: its type, and its fields by name; those of its neuron as ``neuron/<key>``."""
@@ -89,16 +84,11 @@ def _fields(path: Path, group: Tree, where: str, prefix: str = "") -> Iterator[t
                 raise ModelFileError(str(path), f"{where}{key} is a group in a group of fields", EXPORT)
             yield from _fields(path, value, f"{where}{key}/", f"{key}/")
         elif isinstance(value, str):
-            if prefix + key in NUMBERS:
-                raise ModelFileError(str(path), f"{where}{key} is a text, numbers are needed", EXPORT)
             yield prefix + key, _on_one_line(value)
-        elif prefix + key in TEXTS:
-            raise ModelFileError(str(path), f"{where}{key} holds numbers, a word is needed", EXPORT)
         elif value.dtype.kind == "U":
             raise ModelFileError(str(path), f"{where}{key} holds {value.size} texts, numbers are needed", EXPORT)
         else:
-            plain = np.atleast_1d(value)
-            yield prefix + key, plain.astype(np.int64) if plain.dtype.kind == "b" else plain
+            yield prefix + key, value.astype(np.int64) if value.dtype.kind == "b" else value
 
 
 def _on_one_line(text: str) -> str:

@@ -21,19 +21,23 @@ from ....compiler.nodes import Delay, Flatten, Input, Linear, Node, Shape
 from ....errors import NetworkError
 from ..hdf5.child import read_tree
 from ..options import ReadOptions
+from .fields import AGAIN, Findings, flag, integers, numbers, text
 from .file import Layer, layers_of
-from .neurons import Findings, bias_mantissas, integers, make_neurons
+from .neurons import bias_mantissas, make_neurons
 from .synapses import Source, make_convolution, make_dense, make_input_layer, make_pool
 
 if TYPE_CHECKING:
     from ..hdf5.tree import Tree
 
-AGAIN = "export it again with lava-dl"
 MAX_NEURONS = 2**22
-MAX_SOURCES = 250
-"""Populations that one layer hears."""
 """Per layer."""
 GRADED_MAX = 255
+MAX_JOINED = 250
+"""Sources of one layer behind a concat."""
+MAX_JOINED_IN_ALL = 4096
+"""As many layers of weights may come of the concats of a file."""
+MAX_NAMED = 8
+"""Sources that a finding names."""
 
 
 def read_net(path: str | Path, options: ReadOptions) -> Network:
@@ -67,6 +71,7 @@ class _Builder:
         self.current: list[Source] = []
         self.leaves: list[list[Source]] = []
         self.votes = 1
+        self.joined = 0
 
     def network(self, layers: list[Layer], steps: int | None) -> Network:
         makers = {
@@ -123,8 +128,8 @@ class _Builder:
         """Without an input layer its shape is what the first dense layer takes, or what the user says."""
         shape = self.options.input_shape
         if shape is None and layer.kind in ("dense", "dense_rec"):
-            weight = layer.fields.get("weight")
-            if isinstance(weight, np.ndarray) and weight.ndim == 2:
+            weight = numbers(layer, "weight")
+            if weight is not None and weight.ndim == 2:
                 shape = (weight.shape[1],)
         if shape is None:
             problem = "has no input layer before it, so the shape of its input is not known"
@@ -189,7 +194,7 @@ class _Builder:
         square = weight.reshape(shape[0], shape[0])
         self._add(Linear(f"{layer.name}-loop", weight=square), neurons.name)
         self.edges.append((f"{layer.name}-loop", neurons.name))
-        if np.any(layer.fields.get("delay", 0)):
+        if flag(layer, "delay"):
             self.findings.assume(layer.name, "its delays hold back what it sends on, not its loop; NetX delays both")
 
     def _delay(self, layer: Layer, neurons: FixedNeurons, following: list[Layer]) -> None:
@@ -203,6 +208,7 @@ class _Builder:
             return
         flat = delays.astype(np.int64).ravel()
         if len(flat) == shape[0] != math.prod(shape):
+            self.findings.budget.take(layer.name, shape, "the delay of each of its neurons")
             flat = np.repeat(flat, math.prod(shape[1:]))
         if len(flat) not in (1, math.prod(shape)):
             problem = f"has {len(flat)} delays for {math.prod(shape)} neurons"
@@ -242,18 +248,22 @@ class _Builder:
             problem = f"joins layers that are not among the {len(self.leaves)} before it"
             self.findings.refuse(layer.name, problem, "give the numbers of earlier layers in `layers`")
             return
+        if ids.size != len(np.unique(ids)):
+            self.findings.refuse(layer.name, f"joins a layer twice ({ids.size} numbers)", "name each layer once")
+            return
         named = [int(i) for i in ids.ravel()]
         order = named if len(self.leaves) - 1 in named else [len(self.leaves) - 1, *named]
-        if len(set(order)) != len(order):
-            self.findings.refuse(layer.name, f"joins a layer twice ({order})", "name each layer once")
-            return
-        sources = sum(len(self.leaves[i]) for i in order)
-        if sources > MAX_SOURCES:
-            problem = f"joins {sources} populations, {MAX_SOURCES} are possible"
+        count = sum(len(self.leaves[i]) for i in order)
+        self.joined += count
+        if count > MAX_JOINED or self.joined > MAX_JOINED_IN_ALL:
+            problem = (
+                f"joins {count} sources (all concats {self.joined}), {MAX_JOINED} ({MAX_JOINED_IN_ALL}) are possible"
+            )
             self.findings.refuse(layer.name, problem, "join fewer layers")
             return
         self.current = [source for i in order for source in self.leaves[i]]
-        names = " + ".join(name for name, _ in self.current[:8]) + (" + …" if sources > 8 else "")
+        names = " + ".join(name for name, _ in self.current[:MAX_NAMED])
+        names += f" and {count - MAX_NAMED} more" if count > MAX_NAMED else ""
         self.findings.assume(layer.name, f"joins {names} along the channels, in this order")
 
 
@@ -263,7 +273,7 @@ _ENCODINGS = {"spikes": "spikes, one payload per step", "graded": "a value in ea
 def _shape(layer: Layer, findings: Findings) -> Shape:
     """(channels, rows, columns), or one number of neurons."""
     value = integers(layer, "shape", findings)
-    sizes = () if value is None else tuple(int(n) for n in value.ravel())
+    sizes = () if value is None else tuple(int(n) for n in value.ravel()[:4])
     if 1 <= len(sizes) <= 3 and min(sizes) >= 1 and math.prod(sizes) <= MAX_NEURONS:
         return (1, *sizes) if len(sizes) == 2 else sizes
     findings.refuse(layer.name, f"has the shape {sizes}, up to three sizes and {MAX_NEURONS} neurons", AGAIN)
@@ -276,5 +286,5 @@ def _first_kind(layer: Layer, following: list[Layer]) -> str:
         return "graded"
     for other in [layer, *following]:
         if "neuron/type" in other.fields:
-            return "graded" if other.fields["neuron/type"] == "SDNN" else "spikes"
+            return "graded" if text(other, "neuron/type") == "SDNN" else "spikes"
     return "spikes"

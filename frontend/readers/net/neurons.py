@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ....compiler.findings import Finding
 from ....compiler.fixed import FRACTION_BITS
 from ....compiler.neuron_nodes import FixedNeurons
+from .fields import Findings, flag, text, whole
 from .file import Layer
 
 LIF_KINDS = ("CUBA", "LOIHI")
@@ -28,65 +27,12 @@ KNOWN = {
 }  # fmt: skip
 
 
-@dataclass
-class Findings:
-    """Collects what is found in one file, so that a model with several faults names them all."""
-
-    found: list[Finding] = field(default_factory=list)
-
-    def refuse(self, layer: str, text: str, way_out: str) -> None:
-        self.found.append(Finding(layer, "unsupported", text, way_out))
-
-    def assume(self, layer: str, text: str, way_out: str = "") -> None:
-        self.found.append(Finding(layer, "assumed", text, way_out))
-
-    def exact(self, layer: str, text: str) -> None:
-        self.found.append(Finding(layer, "exact", text))
-
-    def refused(self, layer: str) -> bool:
-        return any(finding.layer == layer and finding.kind == "unsupported" for finding in self.found)
-
-
-def whole(layer: Layer, key: str, default: int | None, findings: Findings, low: int = 0, high: int = 2**31) -> int:
-    """A field that is one whole number; refused, and `low`, where it is something else."""
-    value = layer.fields.get(key)
-    if value is None and default is not None:
-        return default
-    problem = f"{key} is missing" if value is None else f"{key} is no single whole number {low} to {high}"
-    if isinstance(value, np.ndarray) and value.size == 1 and float(value.item()).is_integer():
-        number = int(value.item())
-        if low <= number <= high:
-            return number
-        problem = f"{key} is {number}, {low} to {high} is possible"
-    findings.refuse(layer.name, problem, "export it again with lava-dl")
-    return low
-
-
-def integers(layer: Layer, key: str, findings: Findings) -> NDArray[Any] | None:
-    """A field whose numbers are whole; None where it is absent, or refused."""
-    value = layer.fields.get(key)
-    if value is None:
-        return None
-    if isinstance(value, str):
-        findings.refuse(layer.name, f"{key} is a text, numbers are needed", "export it again with lava-dl")
-        return None
-    fraction = value[value != np.rint(value)] if value.dtype.kind == "f" else value[:0]
-    if fraction.size:
-        problem = f"{key} holds {fraction.ravel()[0]:g}, whole numbers are needed"
-        findings.refuse(layer.name, problem, "quantise it: export it with lava-dl's export_hdf5 from quantised blocks")
-        return None
-    if value.size and float(np.abs(value.astype(np.float64)).max()) >= 2**24:
-        findings.refuse(layer.name, f"{key} reaches beyond 24 bits", "export it again with lava-dl")
-        return None
-    return value
-
-
 def make_neurons(layer: Layer, name: str, findings: Findings, last: bool) -> FixedNeurons | None:
     """The neurons of a layer, None where they are refused (see `findings`).
 
     A layer without neurons, or whose threshold no v can reach, is read by the host and must be the `last`.
     """
-    kind = layer.fields.get("neuron/type")
+    kind = text(layer, "neuron/type")
     if kind is None:
         if any(key.startswith("neuron/") for key in layer.fields):
             findings.refuse(layer.name, "its neuron has no type", "export it again with lava-dl")
@@ -96,7 +42,7 @@ def make_neurons(layer: Layer, name: str, findings: Findings, last: bool) -> Fix
         if key.startswith("neuron/") and key[7:] not in KNOWN:
             findings.assume(layer.name, f"{key} is ignored, as NetX ignores it")
     for key in ("neuron/wgtExp", "neuron/weight_exp"):
-        if np.any(layer.fields.get(key, 0)):
+        if flag(layer, key):
             findings.refuse(layer.name, f"{key} is not 0, NetX ignores it", "fold it into the weights")
     if kind == "SDNN":
         return _sigma_delta(layer, name, findings)
@@ -111,7 +57,7 @@ def _lif(layer: Layer, name: str, findings: Findings, last: bool) -> FixedNeuron
     dv = whole(layer, "neuron/vDecay", None, findings, 0, 4096)
     vth = whole(layer, "neuron/vThMant", None, findings, 0, 2**23 - 1)
     rest = whole(layer, "neuron/refDelay", 1, findings, 0, 63)
-    if np.any(layer.fields.get("neuron/gradedSpike", 0)):
+    if flag(layer, "neuron/gradedSpike"):
         problem = "sends graded spikes, LIF neurons send binary ones"
         findings.refuse(layer.name, problem, "train it with graded_spike=False, or with sigma-delta neurons")
     if rest > 1:
@@ -142,10 +88,10 @@ def _sigma_delta(layer: Layer, name: str, findings: Findings) -> FixedNeurons | 
 
     `sigma_output`: NetX sends sigma itself in each step; here the changes, whose sum is sigma.
     """
-    activation = layer.fields.get("neuron/activation", "relu")
-    if activation != "relu":
+    activation = text(layer, "neuron/activation")
+    if activation not in (None, "relu"):
         findings.refuse(layer.name, f"has the activation {activation}", "use relu, the only one that NetX has")
-    if np.any(layer.fields.get("neuron/sigma_output", 0)):
+    if flag(layer, "neuron/sigma_output"):
         findings.exact(layer.name, "its answer is sigma, the sum of what it sends in a sample")
         return FixedNeurons(name, model="sigma-delta", du=-1, dv=0, activation="identity", bias_exp=SIGMA_BIAS_EXP)
     vth = whole(layer, "neuron/vThMant", None, findings, 0, (2**23 - 1) >> (STATE_EXP + SPIKE_EXP))

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from ....compiler.neuron_nodes import FixedNeurons
 from ....compiler.nodes import Conv2d, Linear, Node, Shape
+from .fields import AGAIN, Findings, integers, whole
 from .file import Layer
-from .neurons import SPIKE_EXP, STATE_EXP, Findings, bias_mantissas, integers, whole
+from .neurons import SPIKE_EXP, STATE_EXP, bias_mantissas
 
 Source = tuple[str, Shape]
-AGAIN = "export it again with lava-dl"
 MAX_SIDE = 4096
 """Values of an input without channels that neurons encode one by one."""
 INPUT_WEIGHT = 64
@@ -123,13 +123,14 @@ def make_pool(layer: Layer, sources: list[Source], bias: NDArray[Any] | None, fi
     if spare[1] and (settings["padding"][1] or settings["dilation"][1] != 1):
         findings.refuse(layer.name, "pads and dilates a window that leaves a remainder", "pool without remainder")
         return []
-    wide = [k + p for k, p in zip(kernel.shape[2:], spare, strict=True)]
-    room = [n + 2 * p for n, p in zip(size, settings["padding"], strict=True)]
-    if any(k > n + p for k, n, p in zip(wide, room, spare, strict=True)) or channels * math.prod(wide) > MAX_WINDOW:
-        problem = f"has a window {kernel.shape[2:]} on {channels} channels of {tuple(size)}"
-        findings.refuse(layer.name, problem, f"use a window no larger than the image, of {MAX_WINDOW} weights in all")
+    reach = settings["dilation"][1] * (kernel.shape[3] - 1) + 1
+    if reach > size[1] + spare[1] + 2 * settings["padding"][1]:
+        problem = f"has a window {kernel.shape[2:]} that is larger than its image {tuple(size)}"
+        findings.refuse(layer.name, problem, "make the window smaller")
         return []
-    large = np.zeros((channels, 1, *(k + p for k, p in zip(kernel.shape[2:], spare, strict=True))))
+    shape = (channels, 1, *(k + p for k, p in zip(kernel.shape[2:], spare, strict=True)))
+    findings.budget.take(layer.name, shape, "its kernel for all channels")
+    large = np.zeros(shape)
     large[:, :, spare[0] :, spare[1] :] = kernel
     padding = (spare[0], spare[1] or settings["padding"][1])
     return [
@@ -141,8 +142,6 @@ def make_pool(layer: Layer, sources: list[Source], bias: NDArray[Any] | None, fi
 
 
 _SETTINGS = ("stride", "padding", "dilation")
-MAX_WINDOW = 2**20
-"""Weights of a pooling, once for each channel."""
 
 
 def _part(layer: Layer, index: int, parts: list[NDArray[Any]]) -> str:
@@ -187,12 +186,11 @@ def _check_bias(layer: Layer, bias: NDArray[Any] | None, out: int, findings: Fin
 
 def _pair(layer: Layer, key: str, least: int, findings: Findings) -> tuple[int, int]:
     """One number for rows and columns, or two; `least` where the file has none."""
-    value = layer.fields.get(key)
-    if value is None:
+    if key not in layer.fields:
         return least, least
-    numbers = integers(layer, key, findings)
-    if numbers is None or numbers.size not in (1, 2) or numbers.min() < least or numbers.max() > 2**12:
+    value = integers(layer, key, findings)
+    if value is None or value.size not in (1, 2) or value.min() < least or value.max() > 2**12:
         findings.refuse(layer.name, f"its {key} is not one or two numbers from {least} to 4096", AGAIN)
         return least, least
-    first, *rest = (int(n) for n in numbers.ravel())
+    first, *rest = (int(n) for n in value.ravel())
     return first, rest[0] if rest else first

@@ -116,7 +116,7 @@ def _same(weight: NDArray[Any], dilation: Any, at: Place) -> tuple[NDArray[Any],
         return weight, dilation, (extents[0] // 2, extents[1] // 2)
     front = [extent % 2 for extent in extents]
     size = [extent + 1 + extra for extent, extra in zip(extents, front, strict=True)]
-    at.notes.count_kernel(at.name, (*weight.shape[:2], *size))
+    at.notes.budget.take(at.name, (*weight.shape[:2], *size), "its kernel with its dilation")
     large = np.zeros((*weight.shape[:2], *size), weight.dtype)
     large[:, :, front[0] :: dilation[0], front[1] :: dilation[1]] = weight
     return large, (1, 1), ((extents[0] + 1) // 2, (extents[1] + 1) // 2)
@@ -133,7 +133,7 @@ def _pool(node: RawNode, at: Place) -> Made:
         raise NetworkError(at.name, f"its window {(ky, kx)} is larger than its input {at.shape}", "correct the graph")
     layers: list[Layer] = [AvgPool2d(at.name, kernel=(ky, kx), stride=(sy, sx))]
     if (py, px) != (0, 0):
-        at.notes.count_kernel(at.name, (channels, ky, kx))
+        at.notes.budget.take(at.name, (channels, ky, kx), "its kernel for all channels")
         share = 1.0 if node.kind == "SumPool2d" else 1 / (ky * kx)
         weight = np.full((channels, 1, ky, kx), share)
         layers = [Conv2d(at.name, weight=weight, stride=(sy, sx), padding=(py, px), groups=channels)]
