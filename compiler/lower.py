@@ -48,8 +48,10 @@ def lower(network: Network) -> SparseNetwork:
     for node in network.nodes:
         if not isinstance(node, Population):
             continue
-        scaled = _Scaled.of(node, network.shapes[node.name])
-        steady, late = np.zeros(scaled.size), []
+        shape = network.shapes[node.name]
+        size = math.prod(shape)
+        scaled = _Scaled.of(node, shape, _rate(network, node.name, size))
+        steady, late = np.zeros(size), []
         for layer_name in (s for s, t in network.edges if t == node.name):
             made, drive, count = _project(network, node.name, layer_name)
             made = replace(made, synapses=_rescaled(made.synapses, scaled.gain))
@@ -59,12 +61,12 @@ def lower(network: Network) -> SparseNetwork:
                 made = _sum(projections[made.source, node.name], made)
             projections[made.source, node.name] = made
             census.append(count)
-        direct, slow = scaled.split(steady)
+        population, slow = scaled.split(steady)
         rows = [_Drive(row.bias * scaled.gain, row.delays) for row in late if row.bias.any()]
-        rows += [_Drive(slow, np.zeros(scaled.size, np.int64))] if slow.any() else []
+        rows += [_Drive(slow, np.zeros(size, np.int64))] if slow.any() else []
         if rows:
             drives[node.name] = rows
-        populations.append(scaled.population(node, direct, _rate(network, node.name, scaled.size)))
+        populations.append(population)
     if drives:
         projections |= {(clock, target): _clocked(clock, target, drives) for target in drives}
         populations.insert(0, _clock(clock, max(map(len, drives.values()))))
@@ -106,53 +108,40 @@ def _check_size(network: Network) -> None:
 
 @dataclass(frozen=True)
 class _Scaled:
-    """The constants of a population, per neuron, once its threshold is one number; see `SparsePopulation`."""
+    """A population with all its neurons, its bias that of the neurons alone, and what its inputs are multiplied by."""
 
-    shape: Shape
+    population: SparsePopulation
     gain: FloatArray
-    bias: FloatArray
-    keep: FloatArray
-    keep_syn: FloatArray
-    drop: FloatArray
-    threshold: float
-    refractory: int
 
     @classmethod
-    def of(cls, node: LIF | FixedNeurons, shape: Shape) -> _Scaled:
+    def of(cls, node: LIF | FixedNeurons, shape: Shape, rate: FloatArray | None) -> _Scaled:
         size = math.prod(shape)
+        origin, none = np.arange(size, dtype=np.int32), np.zeros(size)
         if isinstance(node, FixedNeurons):
-            none, one = np.zeros(size), np.ones(size)
-            return cls(shape, one, none, none, none, none, 1.0, node.refractory)
+            as_it_is = SparsePopulation(node, shape, origin, none, none, none, none, 1.0, node.refractory, rate)
+            return cls(as_it_is, np.ones(size))
         constant = {key: np.asarray(getattr(node, key), np.float64).ravel() for key in node.constants}
         tau, threshold = constant["tau"], constant["threshold"]
         if node.readout:
             threshold = np.ones(1)
         unit = 1.0 if len(threshold) == 1 else 1 / threshold
         share = (1 / tau if node.decay_input else 1.0) * unit
-        keep = 1 - 1 / tau
+        keep, keep_syn = 1 - 1 / tau, 1 - 1 / constant["tau_syn"]
         whole = float(threshold[0]) if len(threshold) == 1 else 1.0
-        arrays = (constant["gain"] * share, constant["bias"] * share, keep, 1 - 1 / constant["tau_syn"])
-        gain, bias, keep, keep_syn, drop = (np.broadcast_to(a, size) for a in (*arrays, _drop(node, keep, whole)))
-        late = node.reset_delay and node.reset == "hard" and not node.readout
+        drop = _drop(node, keep, whole)
+        late = node.reset_delay and node.reset == "hard"
         rest = 0 if node.readout else node.refractory + late
-        return cls(shape, gain, bias, keep, keep_syn, drop, whole, rest)
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-    def split(self, steady: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(bias of v, weights of a constant source) from the biases of the layers before."""
-        slow = self.keep_syn != 0
-        return self.bias + np.where(slow, 0, steady * self.gain), np.where(slow, steady * self.gain, 0)
-
-    def population(self, node: LIF | FixedNeurons, bias: FloatArray, rate: FloatArray | None) -> SparsePopulation:
-        origin = np.arange(self.size, dtype=np.int32)
-        if isinstance(node, LIF) and not self.keep.any():
+        if not keep.any():
             node = replace(node, reset="hard")  # nothing is left of v, whatever the reset is
-        return SparsePopulation(
-            node, self.shape, origin, bias, self.keep, self.keep_syn, self.drop, self.threshold, self.refractory, rate
-        )
+        bias = constant["bias"] * share
+        population = SparsePopulation(node, shape, origin, bias, keep, keep_syn, drop, whole, rest, rate)
+        return cls(population, np.broadcast_to(constant["gain"] * share, size))
+
+    def split(self, steady: FloatArray) -> tuple[SparsePopulation, FloatArray]:
+        """The population with the biases of the layers before, and what of them takes a constant source."""
+        scaled, slow = steady * self.gain, self.population.keep_syn != 0
+        direct = self.population.bias + np.where(slow, 0, scaled)
+        return replace(self.population, bias=direct), np.where(slow, scaled, 0)
 
 
 def _drop(node: LIF, keep: FloatArray, threshold: float) -> FloatArray:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ...compiler.network import Network
 from .options import ReadOptions
-from .pytorch.archive import open_file
 from .pytorch.checkpoint import read_checkpoint
+from .regular import open_file
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from snn_compile.errors import ModelFileError
 from snn_compile.frontend.readers.hdf5 import tree as hdf5_tree
-from snn_compile.frontend.readers.pytorch.archive import open_file
+from snn_compile.frontend.readers.regular import open_file
 
 
 def tree_here(path):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....errors import ModelFileError
-from ..pytorch.archive import open_file
+from ..regular import open_file
 
 if TYPE_CHECKING:
     from .tree import Tree

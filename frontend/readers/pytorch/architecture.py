@@ -27,8 +27,8 @@ from ....compiler.findings import Finding
 from ....compiler.network import Network
 from ....errors import ModelFileError
 from ..options import ReadOptions
+from ..regular import open_regular
 from .architecture_layers import KINDS, LayerKind
-from .archive import open_regular
 from .chain import Chain
 from .layers import OptionalShape, Piece, refuse
 from .module_tree import MAX_NAME, is_name

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import stat
 import struct
 import zipfile
 import zlib
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 from ....errors import ModelFileError
+from ..regular import open_file
 
 MAX_ENTRIES = 2**14
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -32,43 +30,6 @@ ZIP_ERRORS = (
 
 RETRAIN = "write it again with snn-train"
 SAVE_STATE = "save the state dict of the model with torch.save and give --architecture"
-
-
-def open_file(path: Path) -> BinaryIO:
-    """The model file, open for reading.
-
-    Raises:
-        ModelFileError: as `open_regular`, or it is empty.
-    """
-    file, start = open_regular(path, "the model file")
-    if not start:
-        file.close()
-        raise ModelFileError(str(path), "is empty", RETRAIN)
-    return file
-
-
-def open_regular(path: Path, what: str) -> tuple[BinaryIO, bytes]:
-    """The file, open at its start, and its first byte; pipes and devices, which may never answer, are not opened.
-
-    Raises:
-        ModelFileError: it is missing, a directory, no regular file or not readable.
-    """
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise ModelFileError(str(path), "is a directory", f"give {what} in it")
-        if not stat.S_ISREG(mode):
-            raise ModelFileError(str(path), "is no regular file", f"give {what} itself")
-        with contextlib.ExitStack() as stack:
-            file = stack.enter_context(path.open("rb"))
-            start = file.read(1)
-            file.seek(0)
-            stack.pop_all()
-            return file, start
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a name with a zero byte
-        raise ModelFileError(str(path), "does not exist", "check the path") from error
-    except OSError as error:
-        raise ModelFileError(str(path), f"cannot be read ({error.strerror})", "check its permissions") from error
 
 
 class TorchArchive:
