@@ -28,6 +28,7 @@ from snn_compile.frontend.readers.pytorch.pickle import GlobalName, InertUnpickl
 sys.path.insert(0, str(Path(__file__).parent))
 from archives import Tensor, checkpoint, save, text
 
+"".encode("cp437")  # zipfile's codec, imported before `exec` is watched
 OPTIONS = ReadOptions(steps=4, encoding="graded", max_value=1, input_shape=(2,))
 BOTH = (InertUnpickler, ModuleUnpickler)
 
